@@ -1,0 +1,99 @@
+"""What a replica is told: vLLM's scheduler and cache options, under vLLM's names."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from simulator.errors import InputError, Problem
+
+Stepping = Literal["span", "iteration"]
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Options of one replica's scheduler and KV cache; defaults are vLLM 0.33's.
+
+    `num_gpu_blocks` counts vLLM's null block, so one block fewer is usable. `max_num_active_seqs`,
+    where set, takes the place of `max_num_seqs` as the number of seats.
+    `stepping="iteration"` forces spans of one iteration: the same times, slower; it exists to check
+    the span engine against.
+    `long_prefill_spares_lone_request`: vLLM 0.33 ignores the long-prefill threshold when only one
+    request is present; older versions do not.
+
+    Raises `InputError` naming every field that is out of range.
+    """
+
+    num_gpu_blocks: int
+    max_model_len: int
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 8192
+    block_size: int = 16
+    enable_chunked_prefill: bool = True
+    watermark: float = 0.0
+    scheduler_reserve_full_isl: bool = True
+    long_prefill_token_threshold: int = 0
+    long_prefill_token_threshold_adaptive: bool = False
+    long_prefill_spares_lone_request: bool = True
+    max_num_active_seqs: int | None = None
+    prefill_schedule_interval: int = 1
+    stepping: Stepping = "span"
+
+    def __post_init__(self) -> None:
+        problems = [Problem(message, field=field) for field, message in self._problems()]
+        if problems:
+            raise InputError(problems)
+
+    def _problems(self) -> list[tuple[str, str]]:
+        at_least_one = ("max_model_len", "max_num_seqs", "max_num_batched_tokens", "block_size")
+        found = [
+            (field, f"must be at least 1, not {getattr(self, field)}")
+            for field in (*at_least_one, "prefill_schedule_interval")
+            if getattr(self, field) < 1
+        ]
+        if found:
+            return found
+        if self.num_gpu_blocks < 2:
+            found.append(("num_gpu_blocks", "must be at least 2: one block is never usable"))
+        elif self.max_model_len > self.usable_blocks * self.block_size:
+            found.append(
+                (
+                    "max_model_len",
+                    f"{self.max_model_len} tokens do not fit the KV cache of "
+                    f"{self.usable_blocks} usable blocks of {self.block_size}; "
+                    f"at most {self.usable_blocks * self.block_size}",
+                )
+            )
+        if not 0.0 <= self.watermark < 1.0:
+            found.append(("watermark", f"must be in [0, 1), not {self.watermark}"))
+        if self.long_prefill_token_threshold < 0:
+            found.append(("long_prefill_token_threshold", "must not be negative"))
+        if self.max_num_active_seqs is not None and self.max_num_active_seqs < 1:
+            found.append(("max_num_active_seqs", "must be at least 1, or null"))
+        if self.stepping not in ("span", "iteration"):
+            found.append(("stepping", f"must be span or iteration, not {self.stepping!r}"))
+        if not self.enable_chunked_prefill and self.max_num_batched_tokens < self.max_model_len:
+            found.append(
+                (
+                    "max_num_batched_tokens",
+                    f"{self.max_num_batched_tokens} is below max_model_len {self.max_model_len}: "
+                    "without chunked prefill a long prompt could never be scheduled",
+                )
+            )
+        return found
+
+    @property
+    def usable_blocks(self) -> int:
+        """KV blocks that can hold tokens: all but the null block."""
+        return self.num_gpu_blocks - 1
+
+    @property
+    def watermark_blocks(self) -> int:
+        """Blocks an admission must leave free while others run."""
+        return math.floor(self.watermark * self.num_gpu_blocks)
+
+    @property
+    def seat_limit(self) -> int:
+        """Most requests that run at once."""
+        return self.max_num_active_seqs or self.max_num_seqs

@@ -1,0 +1,64 @@
+"""State and counters of a replica noted at given times, without an event for it."""
+
+from __future__ import annotations
+
+import math
+
+from simulator.engine.jit import Array, Record, kernel
+from simulator.engine.spans import blocks_taken, iterations_done
+from simulator.engine.state import IN_SPAN, MAX_SAMPLES
+
+
+@kernel
+def note(s: Record, phases: Array, row: Record, t_s: float) -> None:
+    """Write what holds at time t into a SAMPLE record; t lies in the span under way, if any."""
+    row.t_s = t_s
+    row.running = s.num_running
+    row.waiting = s.num_waiting
+    row.preemptions = s.preemptions
+    row.output_tokens = s.output_tokens
+    row.prefill_tokens = s.prefill_tokens
+    row.iterations = s.n
+    used = s.usable_blocks - s.free_blocks
+    if s.phase == IN_SPAN and s.k > 1:  # a longer span is pure
+        done = iterations_done(s, t_s)
+        row.iterations += done
+        row.output_tokens += done * s.num_decodes
+        used += blocks_taken(s, phases, min(done, s.k - 1))
+    row.kv_used_blocks = used
+
+
+@kernel
+def set_next_sample(s: Record, marks: Array) -> None:
+    """The earlier of the next grid point and the next mark."""
+    s.next_sample_s = s.num_samples * s.grid_s
+    if s.num_marks < len(marks):
+        s.next_sample_s = min(s.next_sample_s, marks[s.num_marks].t_s)
+
+
+@kernel
+def sample_until(s: Record, phases: Array, samples: Array, marks: Array, t_s: float) -> None:
+    """Take all samples due before time t. A full table is thinned and its grid made coarser."""
+    while s.next_sample_s < t_s:
+        if s.num_marks < len(marks) and marks[s.num_marks].t_s <= s.next_sample_s:
+            note(s, phases, marks[s.num_marks], marks[s.num_marks].t_s)
+            s.num_marks += 1
+        else:
+            if s.num_samples == MAX_SAMPLES:
+                for i in range(MAX_SAMPLES // 2):
+                    samples[i] = samples[2 * i]
+                s.num_samples = MAX_SAMPLES // 2
+                s.grid_s *= 2.0
+            note(s, phases, samples[s.num_samples], s.num_samples * s.grid_s)
+            s.num_samples += 1
+        set_next_sample(s, marks)
+
+
+@kernel
+def finish_sampling(state: Array, phases: Array, samples: Array, marks: Array, t_s: float) -> None:
+    """Take every sample up to and including time t, and the marks left, at the end of a run."""
+    s = state[0]
+    sample_until(s, phases, samples, marks, t_s * (1.0 + 1e-12) + 1e-12)
+    while s.num_marks < len(marks):
+        note(s, phases, marks[s.num_marks], math.inf)
+        s.num_marks += 1

@@ -1,0 +1,117 @@
+"""A replica that writes down every iteration's decisions, as vLLM's scheduler would log them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.engine.replica import Replica
+from simulator.engine.spans import blocks_taken, boundary_at
+from simulator.engine.state import (
+    IN_SPAN,
+    ROW_EVICTED,
+    ROW_FINISHED,
+    ROW_RUNNING,
+    ROW_TOKENS,
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration: what was decided at `t_s`, and who finished at its end.
+
+    `scheduled` holds (request, tokens) in scheduling order; `free_blocks`, `num_running` and
+    `num_waiting` hold right after the decision.
+    """
+
+    t_s: float
+    dt_s: float
+    scheduled: tuple[tuple[int, int], ...]
+    admitted: tuple[int, ...]
+    preempted: tuple[int, ...]
+    finished: tuple[int, ...]
+    free_blocks: int
+    num_running: int
+    num_waiting: int
+
+
+class TracedReplica(Replica):
+    """A `Replica` with `steps`, every iteration it ran; spans are expanded, so it is slow."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.steps: list[Step] = []
+        self._spans_per_call = 1
+        self._open: list[Step] | None = None
+        self._joined: list[int] = []  # boundaries of the open span at which requests queued up
+
+    def _horizon_s(self) -> float:
+        return -math.inf  # one span a call
+
+    def offer(self, i: int) -> str | None:
+        """As `Replica.offer`."""
+        state = self._state[0]
+        joins = boundary_at(self._state[0], self.env.now) if state["phase"] == IN_SPAN else 0
+        refused = super().offer(i)
+        if joins and refused is None:
+            self._joined.append(joins)
+        return refused
+
+    def _advance(self) -> None:
+        k = int(self._state[0]["k"])
+        super()._advance()
+        state = self._state[0]
+        lists = self.arrays.lists
+        if self._open is not None:
+            finished = tuple(lists[ROW_FINISHED, : state["num_finished"]].tolist())
+            self._expand(self._open, k, finished)
+        self._open = None
+        if state["phase"] == IN_SPAN:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Note the span that was just decided, one step per iteration it may have."""
+        state = self._state[0]
+        lists = self.arrays.lists
+        running = lists[ROW_RUNNING, : state["num_running"]].tolist()
+        tokens = lists[ROW_TOKENS, : state["num_running"]].tolist()
+        if state["pure"]:
+            tokens = [1] * len(running)
+        admitted = running[len(running) - int(state["num_admitted"]) :]
+        evicted = lists[ROW_EVICTED, : state["num_evicted"]].tolist()
+        scheduled = tuple((i, n) for i, n in zip(running, tokens, strict=True) if n > 0)
+        self._joined = []
+        self._open = []
+        t_s = float(state["now_s"])
+        for j in range(int(state["k"])):
+            dt_s = float(state["a_s"] + state["b_s"] * j)
+            taken = int(blocks_taken(self._state[0], self.arrays.phases, j)) if j else 0
+            self._open.append(
+                Step(
+                    t_s=t_s,
+                    dt_s=dt_s,
+                    scheduled=scheduled,
+                    admitted=tuple(admitted) if j == 0 else (),
+                    preempted=tuple(evicted) if j == 0 else (),
+                    finished=(),
+                    free_blocks=int(state["free_blocks"]) - taken,
+                    num_running=len(running),
+                    num_waiting=int(state["num_waiting"]),
+                )
+            )
+            t_s += dt_s
+
+    def _expand(self, steps: list[Step], k: int, finished: tuple[int, ...]) -> None:
+        """The open span ended after k iterations: keep these, with who queued up meanwhile."""
+        for j, step in enumerate(steps[:k]):
+            queued = sum(1 for boundary in self._joined if boundary <= j)
+            self.steps.append(
+                Step(
+                    **{
+                        **step.__dict__,
+                        "num_waiting": step.num_waiting + queued,
+                        "finished": finished if j == k - 1 else (),
+                    }
+                )
+            )

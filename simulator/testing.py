@@ -1,0 +1,202 @@
+"""Public helpers for tests: replay a recorded vLLM schedule, drive one replica by hand.
+
+`python -m simulator.testing replay FILE.json.gz [--stepping span|iteration]` runs one recorded
+scenario (config, cost, requests) through the engine and prints JSON:
+`{num_steps, num_preemptions, makespan_s, per_request: [{id, first_scheduled_s, first_token_s,
+finish_s, num_preemptions}]}`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import simpy
+
+from simulator.cost.iteration_time import CostTable
+from simulator.engine.config import EngineConfig
+from simulator.engine.replica import Replica
+from simulator.engine.request import new_requests
+from simulator.engine.trace import Step, TracedReplica
+from simulator.errors import InputError
+
+_NOT_MODELLED = {"enable_prefix_caching": False, "policy": "fcfs", "async_scheduling": False}
+_OPTIONS = (
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "block_size",
+    "num_gpu_blocks",
+    "max_model_len",
+    "enable_chunked_prefill",
+    "watermark",
+    "scheduler_reserve_full_isl",
+    "long_prefill_token_threshold",
+    "long_prefill_token_threshold_adaptive",
+    "max_num_active_seqs",
+    "prefill_schedule_interval",
+)
+
+
+def linear_cost(
+    fixed_s: float, token_s: float, context_s: float, *, max_tokens: int, max_seqs: int
+) -> CostTable:
+    """Iterations of `fixed_s + token_s * tokens + context_s * context` seconds.
+
+    Context is the sum over the scheduled requests of their computed tokens after the iteration.
+    """
+    return CostTable(
+        token_s=fixed_s + token_s * np.arange(max_tokens + 1),
+        seq_s=np.zeros(max_seqs + 1),
+        decode_fixed_s=np.zeros(max_seqs + 1),
+        decode_context_s=np.full(max_seqs + 1, context_s),
+        prefill_s=np.array([0.0, 0.0, context_s, 0.0]),
+    )
+
+
+def serve(
+    config: EngineConfig,
+    cost: CostTable,
+    requests: np.ndarray,
+    *,
+    cancels: Iterable[tuple[float, int]] = (),
+    traced: bool = False,
+    check_integrity: bool = True,
+) -> Replica:
+    """Run one replica over a table from `new_requests`, in place, until nothing is left to do.
+
+    `cancels`: (time in seconds, request) pairs. Requests are offered at their arrival times, ties
+    in table order; refused ones have status REJECTED. Returns the replica.
+    """
+    env = simpy.Environment()
+    kind = TracedReplica if traced else Replica
+    replica = kind(env, config, cost, requests, check_integrity=check_integrity)
+    events = [
+        (float(t), 0, i)
+        for i, t in zip(np.arange(len(requests)), requests["arrival_s"], strict=True)
+    ]
+    events += [(float(t), 1, i) for t, i in cancels]
+    events.sort(key=lambda event: event[:2])
+    pending = iter(events)
+
+    def fire(_: object, now: list[tuple[float, int, int]]) -> None:
+        schedule_next()
+        for _t, is_cancel, i in now:
+            if is_cancel:
+                replica.cancel(i)
+            else:
+                replica.offer(i)
+
+    held: list[tuple[float, int, int]] = []
+
+    def schedule_next() -> None:
+        batch = [*held] or [event for event in [next(pending, None)] if event]
+        held.clear()
+        for event in pending:
+            if event[0] != batch[0][0]:
+                held.append(event)
+                break
+            batch.append(event)
+        if batch:
+            timeout = env.timeout(max(batch[0][0] - env.now, 0.0))
+            timeout.callbacks.append(lambda event, batch=batch: fire(event, batch))
+
+    schedule_next()
+    env.run()
+    return replica
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A recorded scenario run through the engine; `ids[i]` is the recording's name of request i."""
+
+    ids: list[str]
+    requests: np.ndarray
+    steps: list[Step]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `python -m simulator.testing replay` prints."""
+        last = self.steps[-1]
+        return {
+            "num_steps": len(self.steps),
+            "num_preemptions": sum(len(step.preempted) for step in self.steps),
+            "makespan_s": last.t_s + last.dt_s,
+            "per_request": [
+                {
+                    "id": name,
+                    "first_scheduled_s": float(row["first_scheduled_s"]),
+                    "first_token_s": float(row["first_token_s"]),
+                    "finish_s": float(row["finish_s"]),
+                    "num_preemptions": int(row["preemptions"]),
+                }
+                for name, row in zip(self.ids, self.requests, strict=True)
+            ],
+        }
+
+
+def replay(recording: Mapping[str, Any], *, stepping: str = "span") -> Replay:
+    """Run a recorded vLLM scenario (the parsed JSON) through the engine.
+
+    Raises `InputError` for configurations the engine does not model yet.
+    """
+    settings = recording["config"]
+    unmodelled = [
+        f"{key}={settings[key]!r} is not modelled yet"
+        for key, value in _NOT_MODELLED.items()
+        if settings.get(key, value) != value
+    ]
+    if unmodelled:
+        raise InputError("; ".join(unmodelled))
+    options = {key: settings[key] for key in _OPTIONS if key in settings}
+    config = EngineConfig(**options, stepping=stepping)  # type: ignore[arg-type]
+    terms = recording["cost"]
+    cost = linear_cost(
+        terms["c0"],
+        terms["c1"],
+        terms["c2"],
+        max_tokens=config.max_num_batched_tokens,
+        max_seqs=config.seat_limit,
+    )
+    rows = recording["requests"]
+    foreseen = settings.get("stop", "length") == "length"
+    output = [row["output_tokens"] for row in rows]
+    requests = new_requests(
+        arrival_s=[row["arrival_s"] for row in rows],
+        prompt_tokens=[row["prompt_tokens"] for row in rows],
+        output_tokens=output,
+        max_tokens=output if foreseen else 0,
+    )
+    replica = serve(config, cost, requests, traced=True)
+    assert isinstance(replica, TracedReplica)
+    return Replay([row["id"] for row in rows], requests, replica.steps)
+
+
+def _main(argv: list[str]) -> int:
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="python -m simulator.testing", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("replay", help="run a recorded vLLM schedule")
+    command.add_argument("file")
+    command.add_argument("--stepping", choices=("span", "iteration"), default="span")
+    arguments = parser.parse_args(argv)
+    try:
+        with gzip.open(arguments.file, "rt") as stream:
+            recording = json.load(stream)
+        print(json.dumps(replay(recording, stepping=arguments.stepping).to_dict()))
+    except (OSError, ValueError, KeyError) as error:
+        print(f"error: {arguments.file}: not a readable recording: {error}", file=sys.stderr)
+        return 2
+    except InputError as error:
+        print(f"error: {arguments.file}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(_main(sys.argv[1:]))

@@ -1,0 +1,94 @@
+"""Recordings of vLLM's real scheduler, where a checkout has them beside it.
+
+They lie outside the project, in `../shared/data/vllm_schedules`; without them the tests that need
+them are skipped.
+"""
+
+import gzip
+import json
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+RECORDINGS_DIR = Path(__file__).resolve().parents[3] / "shared" / "data" / "vllm_schedules"
+ABSENT_REASON = "recordings of vLLM's scheduler (../shared/data/vllm_schedules) are absent"
+
+
+@lru_cache(maxsize=2)
+def load(name):
+    """One recording as a dictionary: name, config, cost, requests, expected. Do not modify it."""
+    with gzip.open(RECORDINGS_DIR / f"{name}.json.gz", "rt", encoding="utf-8") as file:
+        return json.load(file)
+
+
+def path_of(name):
+    """The file of the recording `name`."""
+    return RECORDINGS_DIR / f"{name}.json.gz"
+
+
+@lru_cache(maxsize=1)
+def sync_fcfs_names():
+    """Names of the synchronous fcfs recordings without prefix caching; () if there are none."""
+
+    def qualifies(name):
+        config = load(name)["config"]
+        return (
+            config["policy"] == "fcfs"
+            and not config["async_scheduling"]
+            and not config["enable_prefix_caching"]
+        )
+
+    names = sorted(path.name.removesuffix(".json.gz") for path in RECORDINGS_DIR.glob("*.json.gz"))
+    return tuple(name for name in names if qualifies(name))
+
+
+def parametrize_sync_fcfs(argument="name"):
+    """Decorator: one test per synchronous fcfs recording, or one skipped test saying why."""
+    skipped = pytest.param("absent", marks=pytest.mark.skip(reason=ABSENT_REASON))
+    # Module scope runs the tests of one recording one after another, so that replays can be cached.
+    return pytest.mark.parametrize(argument, sync_fcfs_names() or [skipped], scope="module")
+
+
+needs_recordings = pytest.mark.skipif(not RECORDINGS_DIR.is_dir(), reason=ABSENT_REASON)
+
+
+def max_tokens(recording, request):
+    """The `max_tokens` one of the recording's requests was submitted with."""
+    if recording["config"]["stop"] == "length":
+        return request["output_tokens"]
+    return recording["config"]["max_model_len"] - request["prompt_tokens"]
+
+
+def recorded_iteration_time(cost):
+    """The stand-in step time of the recordings as a function of the chunk list.
+
+    `cost` is a recording's `cost`: dt = c0 + c1 * tokens + c2 * context, in seconds, where context
+    is summed over the scheduled requests after the step. A chunk is
+    (tokens, context after it, is_decode).
+    """
+
+    def iteration_time_s(chunks):
+        tokens = sum(n for n, _, _ in chunks)
+        context = sum(after for _, after, _ in chunks)
+        return cost["c0"] + cost["c1"] * tokens + cost["c2"] * context
+
+    return iteration_time_s
+
+
+def step_line(scheduled, preempted, finished, free_blocks, num_running, num_waiting):
+    """One step in the hashed text: `scheduled` maps id to tokens, the next two are lists of ids."""
+    chunks = ",".join(f"{request_id}:{n}" for request_id, n in scheduled.items())
+    return (
+        f"S{chunks}|P{','.join(preempted)}|F{','.join(finished)}"
+        f"|{free_blocks}|{num_running}|{num_waiting}\n"
+    )
+
+
+def steps_sha256(lines):
+    """The digest of the step lines, as `expected.steps_sha256` of a recording has it."""
+    digest = sha256()
+    for line in lines:
+        digest.update(line.encode())
+    return digest.hexdigest()
