@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import simpy
 
 from simulator.cost.iteration_time import CostTable
+from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
 from simulator.engine.replica import Replica
 from simulator.engine.request import new_requests
@@ -71,7 +71,7 @@ def serve(
     `cancels`: (time in seconds, request) pairs. Requests are offered at their arrival times, ties
     in table order; refused ones have status REJECTED. Returns the replica.
     """
-    env = simpy.Environment()
+    env = Clock()
     kind = TracedReplica if traced else Replica
     replica = kind(env, config, cost, requests, check_integrity=check_integrity)
     events = [

@@ -1,1 +1,16 @@
-"""What an iteration costs and what the KV cache holds."""
+"""What an iteration costs and how much KV cache fits, from a model, a GPU and a parallelism."""
+
+from simulator.cost.architecture import Architecture, ModelRow, list_models, load_architecture
+from simulator.cost.iteration_time import CostTable, tabulate
+from simulator.cost.memory import KvCapacity, kv_capacity
+
+__all__ = [
+    "Architecture",
+    "CostTable",
+    "KvCapacity",
+    "ModelRow",
+    "kv_capacity",
+    "list_models",
+    "load_architecture",
+    "tabulate",
+]

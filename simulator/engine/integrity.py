@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from simulator.engine.kernel import STUCK
+
 _INVARIANTS = (
     "a running request's last token lies in the past",
     "a running request's progress and its finishing iteration disagree",
@@ -16,5 +18,7 @@ _INVARIANTS = (
 
 
 def explain(number: int) -> str:
-    """The invariant that `iteration.integrity_error` numbers so (1-based)."""
+    """What `kernel.advance` reports by this number."""
+    if number == STUCK:
+        return "requests wait, nothing runs, and none of them can ever be scheduled"
     return f"invariant broken: {_INVARIANTS[number - 1]}"

@@ -17,13 +17,13 @@ from simulator.engine.request import REJECTED
 from simulator.engine.sampling import sample_until
 from simulator.engine.scheduler import admissible_tokens, long_threshold, schedule
 from simulator.engine.spans import blocks_taken, boundary_at, end_s, reach_s
-from simulator.engine.state import BOUNDARY, IDLE, IN_SPAN, STUCK
+from simulator.engine.state import BOUNDARY, IDLE, IN_SPAN
 
-# Why a request is refused, as `offer` returns it; 0 = accepted.
-TOO_LONG_PROMPT, TOO_LONG_TOTAL, TOO_LARGE_FOR_KV = 1, 2, 3
+# Why a request is refused, as `offer` answers it.
+TOO_LONG_PROMPT, TOO_LONG_TOTAL, TOO_LARGE_FOR_KV = -1, -2, -3
 
-# Offset of `advance`'s answers that report a broken invariant.
-BROKEN = 100
+# What `advance` answers, negated, if no request can be scheduled ever again.
+STUCK = 100
 
 
 @kernel
@@ -41,7 +41,7 @@ def advance(
     stop: bool,
     spans: int,
     check: bool,
-) -> int:
+) -> float:
     """Run span after span while nobody outside can tell, i.e. while they end before `horizon_s`.
 
     Ends the span under way (its end must have come), then decides the next; goes on while the next
@@ -50,8 +50,9 @@ def advance(
     their successors can be offered first. `spans`: most spans to begin. `check`: test
     the invariants at each boundary.
 
-    Returns 0, or BROKEN + the number of the broken invariant. The state's phase says where the
-    replica is: IDLE, BOUNDARY (call again to decide), IN_SPAN (call again when it ends) or STUCK.
+    Returns the time at which it must be called again (infinite: when a request comes); 0.0 if
+    requests finished and `stop` is set (call again at once, after telling others); minus the number
+    of a broken invariant, or minus STUCK.
     """
     s = state[0]
     while True:
@@ -64,43 +65,31 @@ def advance(
                 close_mixed_iteration(s, req, lists, phases, itl)
             s.phase = BOUNDARY
             if stop and s.num_finished > 0:
-                return 0
+                return 0.0
         if s.num_cancelled > 0:
             drop_cancelled(s, req, lists, phases)
         if check:
             broken = integrity_error(s, req, lists, phases)
             if broken > 0:
-                return BROKEN + broken
+                return -float(broken)
         if s.num_running == 0 and s.num_waiting == 0:
             s.phase = IDLE
-            return 0
+            return math.inf
         if spans <= 0:
-            return 0
+            return reach_s(s.now_s)
         spans -= 1
         schedule(s, req, lists, phases)
         if s.num_running == 0:
-            s.phase = STUCK
-            return 0
+            return -float(STUCK)
         if s.pure:
             start_pure_span(s, req, lists, phases, token_s, seq_s)
         else:
             start_mixed_iteration(s, req, lists, token_s, seq_s)
         s.spans += 1
         s.phase = IN_SPAN
-        if reach_s(end_s(s, s.k)) >= horizon_s:
-            return 0
-
-
-@kernel
-def wake_s(state: Array) -> float:
-    """When `advance` must next be called: the end of the span under way, or the boundary, late by
-    the tolerance within which an arrival counts as at it; infinite when idle."""
-    s = state[0]
-    if s.phase == IN_SPAN:
-        return reach_s(end_s(s, s.k))
-    if s.phase == BOUNDARY:
-        return reach_s(s.now_s)
-    return math.inf
+        wake_s = reach_s(end_s(s, s.k))
+        if wake_s >= horizon_s:
+            return wake_s
 
 
 @kernel
@@ -130,22 +119,23 @@ def offer(
     samples: Array,
     marks: Array,
     i: int,
-    t_s: float,
-) -> int:
-    """Request i arrives at time t: it is refused, or joins the waiting queue.
+) -> float:
+    """Request i arrives at its arrival time t: it is refused, or joins the waiting queue.
 
     A pure span under way is cut at the first boundary at or after t if the request could be
     admitted there; if it could not, nothing but the queue changes.
-    Returns 0 (queued, wake time unchanged), -1 (queued, wake time changed), or why it is refused.
+    Returns the new time at which `advance` must be called, 0.0 if that has not changed, or, below
+    zero, why the request is refused.
     """
     s = state[0]
     r = req[i]
+    t_s = r.arrival_s
     sample_until(s, phases, samples, marks, t_s)
     reason = refusal(s, r)
-    if reason > 0:
+    if reason < 0:
         r.status = REJECTED
         r.finish_s = t_s
-        return reason
+        return float(reason)
     r.target_tokens = min(r.output_tokens, s.max_model_len - r.prompt_tokens)
     if r.max_tokens > 0:
         r.target_tokens = min(r.target_tokens, r.max_tokens)
@@ -153,21 +143,21 @@ def offer(
     if s.phase == IDLE:
         s.phase = BOUNDARY
         s.now_s = t_s
-        return -1
+        return reach_s(t_s)
     if s.phase != IN_SPAN or s.k == 1:
-        return 0
+        return 0.0
     if s.num_waiting > 1 and not s.long_adaptive and s.prefill_interval == 1:
-        return 0  # behind a head that stays blocked while the batch only grows
+        return 0.0  # behind a head that stays blocked while the batch only grows
     j = boundary_at(s, t_s)
     if j == s.k:
-        return 0
+        return 0.0
     if s.prefill_interval == 1:
         free = s.free_blocks - blocks_taken(s, phases, j)
         head = req[s.wait_head]
         if admissible_tokens(s, head, s.budget_left, free, long_threshold(s), False) == 0:
-            return 0
+            return 0.0
     s.k = j
-    return -1
+    return reach_s(end_s(s, j))
 
 
 @kernel
@@ -183,10 +173,10 @@ def withdraw(
     marks: Array,
     i: int,
     t_s: float,
-) -> int:
+) -> float:
     """Cancel request i at time t, with effect at the first boundary at or after t.
 
-    Returns -1 if the wake time changed, else 0. The request must be waiting or running here.
+    Returns the new wake time, 0.0 if that has not changed. The request must be waiting or running.
     """
     s = state[0]
     sample_until(s, phases, samples, marks, t_s)
@@ -195,5 +185,5 @@ def withdraw(
         s.num_cancelled += 1
     if s.phase == IN_SPAN and s.k > 1:
         s.k = boundary_at(s, t_s)
-        return -1
-    return 0
+        return reach_s(end_s(s, s.k))
+    return 0.0

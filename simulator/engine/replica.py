@@ -1,4 +1,4 @@
-"""One engine instance on the SimPy clock: a single pending Timeout, and the kernels behind it."""
+"""One engine instance on the clock: a single pending Timeout, and the kernels behind it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import simpy
 
 from simulator.cost.iteration_time import CostTable
 from simulator.engine import kernel
+from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
 from simulator.engine.integrity import explain
 from simulator.engine.request import RUNNING, WAITING
 from simulator.engine.sampling import finish_sampling, set_next_sample
-from simulator.engine.state import BOUNDARY, IN_SPAN, ROW_FINISHED, STUCK, allocate
+from simulator.engine.state import ROW_FINISHED, allocate
 from simulator.errors import IntegrityError
 
 REFUSALS = {
@@ -23,7 +24,7 @@ REFUSALS = {
     kernel.TOO_LARGE_FOR_KV: "prompt + max_tokens exceeds the KV cache",
 }
 
-_SPANS_PER_CALL = 20_000  # so that a long lonely run still reports progress
+_SPANS_PER_CALL = 20_000  # so that a long lonely run comes up for air
 
 
 class Replica:
@@ -39,7 +40,7 @@ class Replica:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        clock: Clock,
         config: EngineConfig,
         cost: CostTable,
         requests: np.ndarray,
@@ -50,87 +51,90 @@ class Replica:
         check_integrity: bool = False,
         on_finish: Callable[[list[int]], None] | None = None,
     ) -> None:
-        self.env = env
+        self.clock = clock
         self.config = config
         self.requests = requests
         self.index = index
         self.on_finish = on_finish
         self.check_integrity = check_integrity
         self.arrays = allocate(config, cost, sample_interval_s, marks_s)
+        set_next_sample(self.arrays.state[0], self.arrays.marks)
         self._args = self.arrays.arguments()
-        self._state = self.arrays.state
-        set_next_sample(self._state[0], self.arrays.marks)
+        self._wake_s = math.inf  # when the kernel must next be called
         self._pending: simpy.Event | None = None
+        self._due = False
+        self._settling = False
         self._spans_per_call = _SPANS_PER_CALL
 
     def offer(self, i: int) -> str | None:
-        """Request i arrives now. Returns None, or why it is refused (it can never be served)."""
-        code = kernel.offer(self.requests, *self._args, i, self.env.now)
-        if code > 0:
-            return REFUSALS[code]
+        """Request i, whose `arrival_s` is now, arrives.
+
+        Returns None, or why it is refused: it could never be served.
+        """
+        answer = kernel.offer(self.requests, *self._args, i)
+        if answer < 0.0:
+            return REFUSALS[int(answer)]
         self.requests["replica"][i] = self.index
-        if code < 0:
-            self._resume()
+        if answer > 0.0:
+            self._unsettle(answer)
         return None
 
     def cancel(self, i: int) -> bool:
         """Cancel request i, with effect at the next iteration boundary; False if it has ended."""
         if self.requests["status"][i] not in (WAITING, RUNNING):
             return False
-        if kernel.withdraw(self.requests, *self._args, i, self.env.now) < 0:
-            self._resume()
+        answer = kernel.withdraw(self.requests, *self._args, i, self.clock.now)
+        if answer > 0.0:
+            self._unsettle(answer)
         return True
 
     def finish(self, end_s: float) -> None:
         """The run is over: take the samples that are left."""
         arrays = self.arrays
-        finish_sampling(self._state, arrays.phases, arrays.samples, arrays.marks, end_s)
+        finish_sampling(arrays.state, arrays.phases, arrays.samples, arrays.marks, end_s)
 
-    def _resume(self) -> None:
-        """Go on at the replica's wake time: at once if nothing else happens before, or later."""
-        wake_s = kernel.wake_s(self._state)
-        if wake_s < self._horizon_s():
-            self._advance()
-        else:
-            self._sleep(wake_s)
+    def settle(self) -> None:
+        """Run ahead as far as nothing outside can interfere, then sleep until the wake time."""
+        self._settling = False
+        if self._due or self._wake_s < self._horizon_s():
+            self._due = False
+            self._wake_s = self._advance()
+        if self._wake_s < math.inf:
+            pending = self.clock.timeout(max(self._wake_s - self.clock.now, 0.0))
+            pending.callbacks.append(self._wake)
+            self._pending = pending
 
-    def _horizon_s(self) -> float:
-        """Time before which nothing outside can happen that the replica would have to know."""
-        return self.env.peek() if self.on_finish is None else -math.inf
-
-    def _sleep(self, wake_s: float) -> None:
-        pending = self.env.timeout(max(wake_s - self.env.now, 0.0))
-        pending.callbacks.append(self._wake)
-        self._pending = pending
+    def _unsettle(self, wake_s: float) -> None:
+        self._wake_s = wake_s
+        self._pending = None
+        if not self._settling:
+            self._settling = True
+            self.clock.unsettled.append(self)
 
     def _wake(self, event: simpy.Event) -> None:
         if event is self._pending:
-            self._advance()
+            self._due = True
+            self._unsettle(self._wake_s)
 
-    def _advance(self) -> None:
-        """Let the kernel run up to the next event anywhere, then sleep until the replica's next."""
-        self._pending = None
-        stop = self.on_finish is not None
+    def _horizon_s(self) -> float:
+        """Time before which nothing outside can happen that the replica would have to know."""
+        return self.clock.peek() if self.on_finish is None else -math.inf
+
+    def _advance(self) -> float:
+        """Call the kernel up to the horizon; returns the next wake time, infinite if idle."""
         while True:
-            code = kernel.advance(
+            answer = kernel.advance(
                 self.requests,
                 *self._args,
                 self._horizon_s(),
-                stop,
+                self.on_finish is not None,
                 self._spans_per_call,
                 self.check_integrity,
             )
-            if code:
-                raise IntegrityError(f"replica {self.index}: {explain(code - kernel.BROKEN)}")
-            state = self._state[0]
-            phase = state["phase"]
-            if phase == BOUNDARY and self.on_finish is not None and state["num_finished"]:
-                ids = self.arrays.lists[ROW_FINISHED, : state["num_finished"]].tolist()
-                state["num_finished"] = 0
-                self.on_finish(ids)
-                continue
-            break
-        if phase == STUCK:
-            raise IntegrityError(f"replica {self.index}: requests wait but none can be scheduled")
-        if phase in (BOUNDARY, IN_SPAN):
-            self._sleep(kernel.wake_s(self._state))
+            if answer > 0.0:
+                return float(answer)
+            if answer < 0.0:
+                raise IntegrityError(f"replica {self.index}: {explain(int(-answer))}")
+            if self.on_finish is not None:
+                finished = self.arrays.state[0]["num_finished"]
+                self.on_finish(self.arrays.lists[ROW_FINISHED, :finished].tolist())

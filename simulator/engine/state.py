@@ -13,7 +13,7 @@ from simulator.engine.jit import Array
 from simulator.engine.request import NONE
 
 # What the replica is doing.
-IDLE, BOUNDARY, IN_SPAN, STUCK = range(4)
+IDLE, BOUNDARY, IN_SPAN = range(3)
 
 STATE = np.dtype(
     [

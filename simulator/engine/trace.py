@@ -51,17 +51,21 @@ class TracedReplica(Replica):
 
     def offer(self, i: int) -> str | None:
         """As `Replica.offer`."""
-        state = self._state[0]
-        joins = boundary_at(self._state[0], self.env.now) if state["phase"] == IN_SPAN else 0
+        state = self.arrays.state[0]
+        joins = (
+            boundary_at(self.arrays.state[0], self.requests["arrival_s"][i])
+            if state["phase"] == IN_SPAN
+            else 0
+        )
         refused = super().offer(i)
         if joins and refused is None:
             self._joined.append(joins)
         return refused
 
-    def _advance(self) -> None:
-        k = int(self._state[0]["k"])
-        super()._advance()
-        state = self._state[0]
+    def _advance(self) -> float:
+        k = int(self.arrays.state[0]["k"])
+        wake_s = super()._advance()
+        state = self.arrays.state[0]
         lists = self.arrays.lists
         if self._open is not None:
             finished = tuple(lists[ROW_FINISHED, : state["num_finished"]].tolist())
@@ -69,10 +73,11 @@ class TracedReplica(Replica):
         self._open = None
         if state["phase"] == IN_SPAN:
             self._begin()
+        return wake_s
 
     def _begin(self) -> None:
         """Note the span that was just decided, one step per iteration it may have."""
-        state = self._state[0]
+        state = self.arrays.state[0]
         lists = self.arrays.lists
         running = lists[ROW_RUNNING, : state["num_running"]].tolist()
         tokens = lists[ROW_TOKENS, : state["num_running"]].tolist()
@@ -86,7 +91,7 @@ class TracedReplica(Replica):
         t_s = float(state["now_s"])
         for j in range(int(state["k"])):
             dt_s = float(state["a_s"] + state["b_s"] * j)
-            taken = int(blocks_taken(self._state[0], self.arrays.phases, j)) if j else 0
+            taken = int(blocks_taken(self.arrays.state[0], self.arrays.phases, j)) if j else 0
             self._open.append(
                 Step(
                     t_s=t_s,
