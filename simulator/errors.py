@@ -44,6 +44,6 @@ class InputError(PonderError):
 
 
 class IntegrityError(PonderError):
-    """An invariant of the simulation was broken: a bug in ponder or in a policy, never bad input."""
+    """An invariant was broken: a bug in ponder or in a policy, never bad input."""
 
     exit_code = 3

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.cluster.source import Source
 from simulator.cost.iteration_time import CostTable
 from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
@@ -49,7 +50,7 @@ def linear_cost(
     Context is the sum over the scheduled requests of their computed tokens after the iteration.
     """
     return CostTable(
-        token_s=fixed_s + token_s * np.arange(max_tokens + 1),
+        token_s=fixed_s + token_s * np.arange(max_tokens + 1, dtype=np.float64),
         seq_s=np.zeros(max_seqs + 1),
         decode_fixed_s=np.zeros(max_seqs + 1),
         decode_context_s=np.full(max_seqs + 1, context_s),
@@ -68,50 +69,26 @@ def serve(
 ) -> Replica:
     """Run one replica over a table from `new_requests`, in place, until nothing is left to do.
 
-    `cancels`: (time in seconds, request) pairs. Requests are offered at their arrival times, ties
-    in table order; refused ones have status REJECTED. Returns the replica.
+    `requests` are in order of arrival; refused ones end with status REJECTED. `cancels`: pairs of a
+    time in seconds and a request. `traced` gives a `TracedReplica`, with every iteration's
+    decisions in `steps`. Returns the replica.
     """
-    env = Clock()
+    clock = Clock()
     kind = TracedReplica if traced else Replica
-    replica = kind(env, config, cost, requests, check_integrity=check_integrity)
-    events = [
-        (float(t), 0, i)
-        for i, t in zip(np.arange(len(requests)), requests["arrival_s"], strict=True)
-    ]
-    events += [(float(t), 1, i) for t, i in cancels]
-    events.sort(key=lambda event: event[:2])
-    pending = iter(events)
-
-    def fire(_: object, now: list[tuple[float, int, int]]) -> None:
-        schedule_next()
-        for _t, is_cancel, i in now:
-            if is_cancel:
-                replica.cancel(i)
-            else:
-                replica.offer(i)
-
-    held: list[tuple[float, int, int]] = []
-
-    def schedule_next() -> None:
-        batch = [*held] or [event for event in [next(pending, None)] if event]
-        held.clear()
-        for event in pending:
-            if event[0] != batch[0][0]:
-                held.append(event)
-                break
-            batch.append(event)
-        if batch:
-            timeout = env.timeout(max(batch[0][0] - env.now, 0.0))
-            timeout.callbacks.append(lambda event, batch=batch: fire(event, batch))
-
-    schedule_next()
-    env.run()
+    replica = kind(clock, config, cost, requests, check_integrity=check_integrity)
+    Source(clock, requests["arrival_s"], replica.offer)
+    for cancel_s, i in cancels:
+        clock.timeout(cancel_s).callbacks.append(lambda _, i=i: replica.cancel(i))
+    clock.run()
     return replica
 
 
 @dataclass(frozen=True)
 class Replay:
-    """A recorded scenario run through the engine; `ids[i]` is the recording's name of request i."""
+    """A recorded scenario run through the engine.
+
+    `ids[i]` is the recording's name of request i; requests are in order of arrival.
+    """
 
     ids: list[str]
     requests: np.ndarray
@@ -160,7 +137,7 @@ def replay(recording: Mapping[str, Any], *, stepping: str = "span") -> Replay:
         max_tokens=config.max_num_batched_tokens,
         max_seqs=config.seat_limit,
     )
-    rows = recording["requests"]
+    rows = sorted(recording["requests"], key=lambda row: row["arrival_s"])
     foreseen = settings.get("stop", "length") == "length"
     output = [row["output_tokens"] for row in rows]
     requests = new_requests(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware_profiles.profile import GpuProfile
 from simulator.cost.architecture import Architecture
 from simulator.cost.cuda_graphs import capture_sizes, pad_to_graph
 from simulator.cost.kernels import (
@@ -30,6 +30,9 @@ from simulator.cost.sharding import (
     resolve_kv_dtype,
     shard,
 )
+
+if TYPE_CHECKING:
+    from hardware_profiles.profile import GpuProfile
 
 
 @dataclass(frozen=True)
@@ -112,12 +115,13 @@ def tabulate(
     per_token = token_components(part, gpu, weight_dtype, kv_dtype, padded)
     per_token["attention call"] = np.full_like(padded, layers * call_s)
     per_request = request_components(part, gpu, requests.astype(np.float64))
+    prefill_s = layers * prefill_s
     return CostTable(
         token_s=_from_one(sum(per_token.values(), np.zeros(len(tokens)))),
         seq_s=_from_one(sum(per_request.values(), np.zeros(len(requests)))),
         decode_fixed_s=_from_one(layers * (fixed_s - call_s)),
         decode_context_s=_from_one(layers * context_s),
-        prefill_s=layers * prefill_s,
+        prefill_s=prefill_s,
     )
 
 
@@ -166,7 +170,8 @@ def request_components(part: Shard, gpu: GpuProfile, b: FloatArray) -> dict[str,
 
 
 def _from_one(values: FloatArray) -> NDArray[np.float64]:
-    """Prepend the entry for 0 tokens or requests and freeze the table."""
-    table = np.concatenate(([0.0], values))
-    table.setflags(write=False)
-    return table
+    """Prepend the entry for 0 tokens or requests.
+
+    The tables stay writable: Numba compiles a function anew for read-only arrays.
+    """
+    return np.concatenate(([0.0], values))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from simulator.engine.itl import add_affine_gaps, add_gap
+from simulator.engine.itl import add_affine_gaps, add_gap, slice_of
 from simulator.engine.jit import Array, Record, kernel
 from simulator.engine.queueing import blocks_for, finish, start_decoding, stop_decoding
 from simulator.engine.request import NEVER
@@ -86,7 +86,8 @@ def close_pure_span(s: Record, req: Array, lists: Array, phases: Array, itl: Arr
     s.free_blocks -= blocks_taken(s, phases, k - 1)
     s.peak_blocks = max(s.peak_blocks, s.usable_blocks - s.free_blocks)
     if s.num_measured > 0:
-        add_affine_gaps(itl, s.a_s, s.b_s, k, s.num_measured)
+        row = itl[slice_of(s, itl, s.now_s)]
+        add_affine_gaps(row, s.a_s, s.b_s, k, s.num_measured)
     s.output_tokens += k * s.num_decodes
     if s.next_answer_n < 0 or s.next_answer_n <= s.n + k:
         mark_answers(s, req, lists, s.n + k)
@@ -127,6 +128,7 @@ def close_mixed_iteration(s: Record, req: Array, lists: Array, phases: Array, it
     """One general iteration is over: every request in it is visited, in order."""
     start = s.now_s
     end = end_s(s, 1)
+    row = itl[slice_of(s, itl, start)]
     s.peak_blocks = max(s.peak_blocks, s.usable_blocks - s.free_blocks)
     s.n += 1
     s.now_s = end
@@ -139,7 +141,7 @@ def close_mixed_iteration(s: Record, req: Array, lists: Array, phases: Array, it
         done = False
         if tokens > 0 and r.decoding:
             s.decode_context += 1
-            emit(s, r, itl, start, r.stalled == 0)
+            emit(s, r, row, start, r.stalled == 0)
             if r.stalled:
                 r.stalled = 0
                 s.num_stalled -= 1
@@ -154,7 +156,7 @@ def close_mixed_iteration(s: Record, req: Array, lists: Array, phases: Array, it
             r.computed_tokens += tokens
             s.prefill_tokens += tokens
             if r.computed_tokens == r.prompt_tokens + r.generated_tokens:
-                emit(s, r, itl, start, False)
+                emit(s, r, row, start, False)
                 r.generated_tokens += 1
                 if r.generated_tokens == r.thinking_tokens + 1:
                     r.first_answer_s = end
@@ -171,18 +173,18 @@ def close_mixed_iteration(s: Record, req: Array, lists: Array, phases: Array, it
 
 
 @kernel
-def emit(s: Record, r: Record, itl: Array, start_s: float, follows: bool) -> None:
+def emit(s: Record, r: Record, counts: Array, start_s: float, follows: bool) -> None:
     """Request r gets a token at `now`; `follows`: the one before came as the iteration began."""
     s.output_tokens += 1
     if follows:
         if r.measured:
-            add_gap(itl, s.now_s - start_s, 1)
+            add_gap(counts, s.now_s - start_s, 1)
         return
     if math.isnan(r.first_token_s):
         r.first_token_s = s.now_s
         return
     if r.measured:
-        add_gap(itl, s.now_s - r.last_token_s, 1)
+        add_gap(counts, s.now_s - r.last_token_s, 1)
     if not math.isnan(r.lost_since_s):
         if r.generated_tokens <= r.thinking_tokens:
             r.lost_thinking_s += s.now_s - r.lost_since_s

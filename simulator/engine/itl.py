@@ -6,13 +6,16 @@ import math
 
 import numpy as np
 
-from simulator.engine.jit import Array, kernel
+from simulator.engine.jit import Array, Record, kernel
 
 BIN_WIDTH = 0.005  # in natural log: percentiles are exact to 0.5 %
 MIN_S = 1e-5
 MAX_S = 1e5
 _LOG_MIN = math.log(MIN_S)
 NUM_BINS = math.ceil((math.log(MAX_S) - _LOG_MIN) / BIN_WIDTH)
+
+# Rows of the histogram: consecutive slices of time, for confidence intervals by batch means.
+SLICES = 24
 
 EDGES_S = np.exp(_LOG_MIN + BIN_WIDTH * np.arange(NUM_BINS + 1))
 
@@ -23,6 +26,15 @@ def bin_of(gap_s: float) -> int:
     if gap_s <= MIN_S:
         return 0
     return min(int((math.log(gap_s) - _LOG_MIN) / BIN_WIDTH), NUM_BINS - 1)
+
+
+@kernel
+def slice_of(s: Record, itl: Array, t_s: float) -> int:
+    """Row of the histogram that a token given at time t is counted in."""
+    if s.itl_length_s <= 0.0:
+        return 0
+    part = (t_s - s.itl_start_s) / s.itl_length_s
+    return int(min(max(part, 0.0) * len(itl), len(itl) - 1.0))
 
 
 @kernel

@@ -35,7 +35,8 @@ class Replica:
     Without it nobody can react to a completion, and the replica runs ahead of the clock up to the
     next event anywhere.
     `check_integrity` tests the engine's invariants at every boundary and raises `IntegrityError`.
-    `marks_s` are times at which the counters are noted exactly.
+    `marks_s` are times at which the counters are noted exactly; `itl_span_s` is the time that the
+    rows of the histogram of inter-token gaps divide up.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Replica:
         index: int = 0,
         sample_interval_s: float = math.inf,
         marks_s: tuple[float, ...] = (),
+        itl_span_s: tuple[float, float] = (0.0, 0.0),
         check_integrity: bool = False,
         on_finish: Callable[[list[int]], None] | None = None,
     ) -> None:
@@ -57,7 +59,7 @@ class Replica:
         self.index = index
         self.on_finish = on_finish
         self.check_integrity = check_integrity
-        self.arrays = allocate(config, cost, sample_interval_s, marks_s)
+        self.arrays = allocate(config, cost, sample_interval_s, marks_s, itl_span_s)
         set_next_sample(self.arrays.state[0], self.arrays.marks)
         self._args = self.arrays.arguments()
         self._wake_s = math.inf  # when the kernel must next be called
@@ -88,10 +90,23 @@ class Replica:
             self._unsettle(answer)
         return True
 
+    def share_itl(self, other: Replica) -> None:
+        """Count inter-token gaps in the histogram of `other`."""
+        self.arrays.itl = other.arrays.itl
+        self._args = self.arrays.arguments()
+
     def finish(self, end_s: float) -> None:
-        """The run is over: take the samples that are left."""
+        """The run is over: take the samples that are left, and write back what is under way."""
         arrays = self.arrays
-        finish_sampling(arrays.state, arrays.phases, arrays.samples, arrays.marks, end_s)
+        finish_sampling(
+            self.requests,
+            arrays.state,
+            arrays.lists,
+            arrays.phases,
+            arrays.samples,
+            arrays.marks,
+            end_s,
+        )
 
     def settle(self) -> None:
         """Run ahead as far as nothing outside can interfere, then sleep until the wake time."""

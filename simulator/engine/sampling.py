@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from simulator.engine.jit import Array, Record, kernel
-from simulator.engine.spans import blocks_taken, iterations_done
-from simulator.engine.state import IN_SPAN, MAX_SAMPLES
+from simulator.engine.spans import blocks_taken, end_s, iterations_done, reach_s
+from simulator.engine.state import IN_SPAN, MAX_SAMPLES, ROW_RUNNING
 
 
 @kernel
@@ -55,10 +53,26 @@ def sample_until(s: Record, phases: Array, samples: Array, marks: Array, t_s: fl
 
 
 @kernel
-def finish_sampling(state: Array, phases: Array, samples: Array, marks: Array, t_s: float) -> None:
-    """Take every sample up to and including time t, and the marks left, at the end of a run."""
+def finish_sampling(
+    req: Array,
+    state: Array,
+    lists: Array,
+    phases: Array,
+    samples: Array,
+    marks: Array,
+    t_s: float,
+) -> None:
+    """At the end of a run: every sample up to and including time t, the marks left, and what the
+    requests still decoding have got by then."""
     s = state[0]
-    sample_until(s, phases, samples, marks, t_s * (1.0 + 1e-12) + 1e-12)
+    sample_until(s, phases, samples, marks, reach_s(t_s))
     while s.num_marks < len(marks):
-        note(s, phases, marks[s.num_marks], math.inf)
+        note(s, phases, marks[s.num_marks], t_s)
         s.num_marks += 1
+    done = iterations_done(s, t_s) if s.phase == IN_SPAN else 0
+    for position in range(s.num_running):
+        r = req[lists[ROW_RUNNING, position]]
+        if r.decoding:
+            r.generated_tokens = s.n + done + r.offset + 1 - r.prompt_tokens
+            if r.answer_n <= s.n + done:
+                r.first_answer_s = end_s(s, r.answer_n - s.n)

@@ -8,7 +8,7 @@ import numpy as np
 
 from simulator.cost.iteration_time import CostTable
 from simulator.engine.config import EngineConfig
-from simulator.engine.itl import NUM_BINS
+from simulator.engine.itl import NUM_BINS, SLICES
 from simulator.engine.jit import Array
 from simulator.engine.request import NONE
 
@@ -73,6 +73,8 @@ STATE = np.dtype(
         # --- sampling
         ("next_sample_s", "f8"),  # the earlier of the next grid point and the next mark
         ("grid_s", "f8"),
+        ("itl_start_s", "f8"),
+        ("itl_length_s", "f8"),
         ("num_samples", "i8"),
         ("num_marks", "i8"),  # marks passed so far
     ],
@@ -110,7 +112,7 @@ class ReplicaArrays:
     phases: np.ndarray  # int64[block_size]: decodes that need a block at iteration n, by n mod size
     token_s: np.ndarray  # CostTable.token_s
     seq_s: np.ndarray  # float64[3, seats + 1]: seq_s, decode_fixed_s, decode_context_s
-    itl: np.ndarray  # int64[bins]: histogram of gaps between consecutive tokens
+    itl: np.ndarray  # int64[SLICES, bins]: histogram of gaps between consecutive tokens
     samples: np.ndarray  # SAMPLE[MAX_SAMPLES]
     marks: np.ndarray  # SAMPLE[number of marks], t_s preset
 
@@ -129,11 +131,16 @@ class ReplicaArrays:
 
 
 def allocate(
-    config: EngineConfig, cost: CostTable, sample_interval_s: float, marks_s: tuple[float, ...]
+    config: EngineConfig,
+    cost: CostTable,
+    sample_interval_s: float,
+    marks_s: tuple[float, ...],
+    itl_span_s: tuple[float, float],
 ) -> ReplicaArrays:
     """Fresh arrays of an idle, empty replica at time 0.
 
     `marks_s`: increasing times at which the counters are noted exactly (the window's edges).
+    `itl_span_s`: start and end of the time that the rows of the gap histogram divide up.
     """
     seats = config.seat_limit
     state = np.zeros(1, dtype=STATE)
@@ -156,6 +163,7 @@ def allocate(
     s["next_finish_n"] = s["next_answer_n"] = -1
     s["last_prefill_n"] = -config.prefill_schedule_interval
     s["grid_s"] = sample_interval_s
+    s["itl_start_s"], s["itl_length_s"] = itl_span_s[0], itl_span_s[1] - itl_span_s[0]
     marks = np.zeros(len(marks_s), dtype=SAMPLE)
     marks["t_s"] = marks_s
     return ReplicaArrays(
@@ -166,7 +174,7 @@ def allocate(
         seq_s=np.ascontiguousarray(
             np.stack([cost.seq_s, cost.decode_fixed_s, cost.decode_context_s]), dtype=np.float64
         ),
-        itl=np.zeros(NUM_BINS, dtype=np.int64),
+        itl=np.zeros((SLICES, NUM_BINS), dtype=np.int64),
         samples=np.zeros(MAX_SAMPLES, dtype=SAMPLE),
         marks=marks,
     )

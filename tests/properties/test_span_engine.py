@@ -230,7 +230,7 @@ def check_agreement(config, load, cost):
         assert mine.free_blocks == want.free_blocks
 
     gaps = [gap for outcome in outcomes for gap in outcome.inter_token_gaps_s]
-    itl = span_replica.arrays.itl
+    itl = span_replica.arrays.itl.sum(axis=0)
     assert itl.sum() == len(gaps)
     got_bins = np.repeat(np.arange(len(itl)), itl)
     want_bins = np.sort([bin_of(gap) for gap in gaps])

@@ -1,0 +1,100 @@
+"""Entry point of `ponder`. Imports nothing but click, so that `ponder --help` is instant."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from simulator.errors import InputError, PonderError
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+# name -> (module, one line for the list of commands)
+COMMANDS = {
+    "run": ("simulator.cli.run", "Simulate an experiment and report latency, throughput and cost."),
+    "schema": ("simulator.cli.schema", "Print the JSON Schema of experiment files, for editors."),
+    "models": ("simulator.cli.models", "List the models ponder knows."),
+    "gpus": ("simulator.cli.gpus", "List the GPUs ponder knows."),
+}
+
+
+class LazyGroup(click.Group):
+    """Lists its commands without importing them; each module holds a click command `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in the order of the help page."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command `cmd_name`, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from their one-liners."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"ponder {version('ponder')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def cli() -> None:
+    """Simulate clusters that serve reasoning models.
+
+    Start with: ponder run experiments/quickstart.yaml
+    """
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 fine, 1 failed, 2 bad input, 130 interrupted."""
+    sys.exit(_exit_code(args))
+
+
+def _exit_code(args: list[str] | None) -> int:
+    try:
+        result = cli.main(args, prog_name="ponder", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except PonderError as error:
+        _show(error)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`ponder schema | head`); keep Python from flushing into the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _show(error: PonderError) -> None:
+    lines = error.problems if isinstance(error, InputError) else [error]
+    for line in lines:
+        click.echo(f"error: {line}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The experiment file: its shape, its loader and what it resolves to."""

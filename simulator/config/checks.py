@@ -1,0 +1,58 @@
+"""What no single field can tell: does the model fit, is the trace there, does the run end."""
+
+from __future__ import annotations
+
+from simulator.config.experiment import Experiment, PoolSettings, Workload
+from simulator.config.resolve import resolve_pool
+from simulator.errors import InputError, Problem
+from workloads.synthetic import SyntheticWorkload
+from workloads.trace import TraceWorkload
+
+
+def check_experiment(experiment: Experiment) -> list[Problem]:
+    """Everything wrong with an experiment whose single fields are sound.
+
+    The problems name fields, not files. A trace is opened only if something else is wrong too:
+    otherwise the run reads it anyway, and reads it once.
+    """
+    problems: list[Problem] = []
+    for name, pool in experiment.pools.items():
+        problems += check_pool(name, pool)
+    problems += _length_problems(experiment)
+    problems += check_workload(experiment.workload, read_trace=bool(problems))
+    return problems
+
+
+def check_pool(name: str, pool: PoolSettings) -> list[Problem]:
+    """Everything that keeps `pool` from starting."""
+    try:
+        resolve_pool(name, pool)
+    except InputError as error:
+        return error.problems
+    return []
+
+
+def check_workload(workload: Workload, *, read_trace: bool = True) -> list[Problem]:
+    """Whether the trace is there and, with `read_trace`, whether its rows can be read."""
+    if not isinstance(workload, TraceWorkload):
+        return []
+    problems = workload.check()
+    if read_trace and not problems:
+        try:
+            workload.generate(seed=0)
+        except InputError as error:
+            return error.problems
+    return problems
+
+
+def _length_problems(experiment: Experiment) -> list[Problem]:
+    """A synthetic workload has to end somewhere."""
+    workload = experiment.workload
+    if not isinstance(workload, SyntheticWorkload):
+        return []
+    if workload.num_requests or workload.duration_s or experiment.arrivals_duration_s:
+        return []
+    if experiment.measure.num_requests:
+        return []
+    message = "must say how much: give num_requests or duration_s here, or measure.window_s"
+    return [Problem(message, field="workload")]

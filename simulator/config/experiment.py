@@ -1,0 +1,249 @@
+"""The shape of an experiment file: one frozen pydantic model per mapping of the YAML.
+
+The models hold what the user wrote and check single values. What needs the model's architecture or
+the GPU's memory is worked out in `simulator.config.resolve`. Field descriptions are what editors
+show, through the JSON Schema.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from simulator.config.presets import DEFAULT_PRESET
+from simulator.config.source import dump_yaml
+from workloads.synthetic import SyntheticWorkload
+from workloads.trace import TraceWorkload
+
+PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
+# Names the default result directory, so it must be a safe file name.
+ExperimentName = Annotated[str, StringConstraints(pattern=r"^\w[\w .+-]{0,99}$")]
+Workload = Annotated[SyntheticWorkload | TraceWorkload, Field(discriminator="kind")]
+
+# Beyond any engine in use; a slip of the keyboard should not fill memory with cost tables.
+MAX_SEQS = 2**16
+MAX_BATCHED_TOKENS = 2**20
+MAX_REPLICAS = 100_000
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+class EngineSettings(_Settings):
+    """Options of each replica's engine, under vLLM's names; the preset gives what is left out."""
+
+    preset: Literal["vllm-0.11", "vllm-0.33"] = DEFAULT_PRESET
+    """Engine release whose rules and defaults apply; any field below overrides it."""
+    max_num_seqs: int | None = Field(None, ge=1, le=MAX_SEQS)
+    """Most requests in one iteration. Default: by GPU memory, as `vllm serve` chooses."""
+    max_num_batched_tokens: int | None = Field(None, ge=1, le=MAX_BATCHED_TOKENS)
+    """Token budget of one iteration. Default: by GPU memory, as `vllm serve` chooses."""
+    max_model_len: int | None = Field(None, ge=2)
+    """Most tokens (prompt + output) of one request. Default: the model's
+    max_position_embeddings, lowered to what the KV cache holds."""
+    gpu_memory_utilization: float | None = Field(None, gt=0, le=1)
+    """Fraction of GPU memory the engine may use for weights, activations and KV cache."""
+    num_gpu_blocks: int | None = Field(None, ge=2)
+    """KV blocks per replica, one of them never usable; overrides the memory computation."""
+    block_size: int | None = Field(None, ge=1)
+    """Tokens per KV block."""
+    enable_chunked_prefill: bool | None = None
+    """Let a prompt be computed in several iterations, next to decodes."""
+    watermark: float | None = Field(None, ge=0, lt=1)
+    """Fraction of the KV blocks an admission must leave free while others run."""
+    scheduler_reserve_full_isl: bool | None = None
+    """Admit a request only if its whole known sequence fits in the KV cache, not only its first
+    chunk."""
+    long_prefill_token_threshold: int | None = Field(None, ge=0)
+    """Most prompt tokens of one request in one iteration; 0 means no limit."""
+    long_prefill_token_threshold_adaptive: bool | None = None
+    """Raise that limit to an equal share of the token budget when few requests are present."""
+    max_num_active_seqs: int | None = Field(None, ge=1)
+    """Most requests running at once, if lower than max_num_seqs."""
+    prefill_schedule_interval: int | None = Field(None, ge=1)
+    """Let prefill into at most every n-th iteration."""
+    scheduler: Literal["fcfs"] | None = None
+    """Order in which requests are served: fcfs = first come, first served."""
+    stepping: Literal["span", "iteration"] = "span"
+    """span = jump from change to change; iteration = every iteration by itself: same times,
+    slower, for checking."""
+    async_scheduling: bool | None = None
+    """Decide the next batch while one runs. Not modelled yet: only false is accepted."""
+    enable_prefix_caching: bool | None = None
+    """Reuse the KV cache of shared prompt prefixes. Not modelled yet: only false is accepted."""
+
+
+class PoolSettings(_Settings):
+    """Replicas of one model with one configuration."""
+
+    model: str = Field(min_length=1)
+    """Catalogue name (`ponder models`), an alias such as the Hugging Face id, or the path of a
+    config.json, relative to the experiment file."""
+    gpu: str = Field(min_length=1)
+    """Catalogue name (`ponder gpus`) or the path of a GPU profile, relative to the experiment
+    file."""
+    replicas: int = Field(1, ge=1, le=MAX_REPLICAS)
+    """Engine instances, each on tensor_parallel_size GPUs."""
+    tensor_parallel_size: int = Field(1, ge=1)
+    """GPUs one replica is sharded over."""
+    weight_dtype: Literal["bf16", "fp8"] = "bf16"
+    """Number format of the weights."""
+    kv_cache_dtype: Literal["auto", "bf16", "fp8"] = "auto"
+    """Number format of the KV cache; auto is bf16."""
+    price_usd_per_gpu_hour: float | None = Field(None, ge=0)
+    """Price of one GPU for one hour, in US dollars. Default: the GPU profile's."""
+    engine: EngineSettings = EngineSettings()
+    """Engine options."""
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs of the whole pool."""
+        return self.replicas * self.tensor_parallel_size
+
+
+class RouterSettings(_Settings):
+    """Which replica gets a request. May be written as just the kind."""
+
+    kind: Literal["round_robin"] = "round_robin"
+    """round_robin = each replica in turn."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        return {
+            "anyOf": [schema["properties"]["kind"], {**schema}],
+            "description": schema["description"],
+        }
+
+
+class Measure(_Settings):
+    """Which part of the run the results describe, in seconds or in requests."""
+
+    warmup_s: float | None = Field(None, ge=0)
+    """Simulated seconds before measuring starts."""
+    window_s: float | None = Field(None, gt=0)
+    """Simulated seconds measured after the warm-up; null means to the end."""
+    drain_s: float | None = Field(None, ge=0)
+    """Simulated seconds granted after the window to requests that arrived in it; null means until
+    all have finished."""
+    warmup_requests: int | None = Field(None, ge=0)
+    """Requests that arrive before measuring starts."""
+    window_requests: int | None = Field(None, ge=1)
+    """Requests measured after the warm-up; null means all the others."""
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Measure:
+        if self.by_requests and (self.warmup_s is not None or self.window_s is not None):
+            raise ValueError(
+                "give either warmup_s and window_s or warmup_requests and window_requests"
+            )
+        return self
+
+    @property
+    def by_requests(self) -> bool:
+        """Whether the window is counted in requests."""
+        return self.warmup_requests is not None or self.window_requests is not None
+
+    @property
+    def num_requests(self) -> int | None:
+        """Requests that must arrive to fill a window counted in requests; None if open."""
+        if self.window_requests is None:
+            return None
+        return (self.warmup_requests or 0) + self.window_requests
+
+
+class Slo(_Settings):
+    """Targets a request must meet to count as goodput; any subset."""
+
+    ttft_s: float | None = Field(None, gt=0)
+    """Time from arrival to the first token of any kind, in seconds."""
+    ttfo_s: float | None = Field(None, gt=0)
+    """Time from arrival to the first answer token, in seconds."""
+    tpot_s: float | None = Field(None, gt=0)
+    """Mean time per output token after the first, in seconds."""
+    e2el_s: float | None = Field(None, gt=0)
+    """Time from arrival to the last token, in seconds."""
+
+    def targets(self) -> dict[str, float]:
+        """The targets that were given, in seconds, by name."""
+        return {name: value for name, value in self if value is not None}
+
+
+class Experiment(_Settings):
+    """One experiment: what is served, by what, for which requests, and what is measured.
+
+    Paths in it are absolute when it comes from `load_experiment`; otherwise they are relative to
+    the working directory.
+    """
+
+    name: ExperimentName
+    """Name of the experiment; the default result directory is results/<name>-seed<seed>."""
+    seed: int = Field(0, ge=0)
+    """Seed of every random stream: same experiment, same seed, same result."""
+    pools: dict[PoolName, PoolSettings] = Field(min_length=1, max_length=1)
+    """The pools of the cluster by name; exactly one for now."""
+    router: RouterSettings = RouterSettings()
+    """Which replica gets a request."""
+    workload: Workload
+    """The requests: synthetic, or read from a trace."""
+    measure: Measure = Measure()
+    """Which part of the run is measured; default: everything."""
+    slo: Slo = Slo()
+    """Latency targets for goodput."""
+    timeline_interval_s: float | None = Field(None, gt=0)
+    """Simulated seconds between rows of the timeline; null chooses from the length of the run."""
+
+    @property
+    def pool_name(self) -> str:
+        """Name of the only pool."""
+        return next(iter(self.pools))
+
+    @property
+    def pool(self) -> PoolSettings:
+        """The only pool."""
+        return self.pools[self.pool_name]
+
+    @property
+    def base_dir(self) -> Path:
+        """Directory that relative paths in this experiment refer to."""
+        return Path.cwd()
+
+    @property
+    def arrivals_duration_s(self) -> float | None:
+        """Seconds for which requests must arrive to fill the measuring window; None if open."""
+        if self.measure.window_s is None:
+            return None
+        return (self.measure.warmup_s or 0.0) + self.measure.window_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data (dict, list, str, numbers, None) that loads again to an equal experiment."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """`to_dict` as the text of an experiment file."""
+        return dump_yaml(self.to_dict())

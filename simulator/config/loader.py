@@ -1,0 +1,149 @@
+"""Experiment file -> `Experiment`, or one error that holds every problem with its file and line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from simulator.config.checks import check_experiment, check_pool, check_workload
+from simulator.config.experiment import Experiment, PoolSettings, Workload
+from simulator.config.messages import explain
+from simulator.config.overrides import Override, apply_override, parse_override
+from simulator.config.resolve import names_a_file, resolved
+from simulator.config.source import (
+    KeyPath,
+    Place,
+    Source,
+    from_mapping,
+    read_yaml,
+    undotted,
+)
+from simulator.errors import InputError, Problem
+
+_WORKLOAD: TypeAdapter[Any] = TypeAdapter(Workload)
+
+
+def load_experiment(
+    path: str | PathLike[str] | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    seed: int | None = None,
+) -> Experiment:
+    """Read an experiment file and work out everything it leaves to defaults.
+
+    `path` may also be the experiment as a mapping. `overrides` are changes of the form
+    `path.to.key=value`, applied in order; `seed` replaces the experiment's. Paths in the file are
+    relative to the file, paths in overrides or a mapping to the working directory.
+
+    Raises `InputError` holding every problem found, each with file, line and dotted field (for an
+    override: the option that set it).
+    """
+    return load_with_source(path, overrides, seed)[0]
+
+
+def load_with_source(
+    path: str | PathLike[str] | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    seed: int | None = None,
+) -> tuple[Experiment, Source]:
+    """As `load_experiment`, and also where each value came from, for problems found later."""
+    changes, problems = _read_overrides(overrides)
+    try:
+        source = from_mapping(path) if isinstance(path, Mapping) else read_yaml(Path(path))
+    except InputError as error:
+        raise InputError([*error.problems, *problems]) from None
+    if seed is not None:
+        changes.append(Override(("seed",), seed, f"--seed {seed}"))
+    problems += source.problems
+    problems += filter(None, [apply_override(source, change) for change in changes])
+    base = Path.cwd() if isinstance(path, Mapping) else Path(path).parent
+    _make_paths_absolute(source, base)
+    experiment = None
+    try:
+        experiment = Experiment.model_validate_json(json.dumps(source.data, default=str))
+    except ValidationError as error:
+        problems += explain(error, source)
+    if experiment is None or problems:
+        raise InputError(_in_order(problems + _check_sound_parts(source, problems), source))
+    problems += located(check_experiment(experiment), source)
+    if problems:
+        raise InputError(_in_order(problems, source))
+    return resolved(experiment), source
+
+
+def located(problems: Iterable[Problem], source: Source) -> list[Problem]:
+    """`problems` that name a field but no file, with the file and line of that field."""
+    found = []
+    for problem in problems:
+        if problem.file is None and problem.field is not None:
+            place = source.place(undotted(problem.field))
+            problem = replace(problem, file=place.file, line=place.line)
+        found.append(problem)
+    return found
+
+
+def _read_overrides(texts: Iterable[str]) -> tuple[list[Override], list[Problem]]:
+    changes: list[Override] = []
+    problems: list[Problem] = []
+    for text in texts:
+        try:
+            changes.append(parse_override(text))
+        except InputError as error:
+            problems += error.problems
+    return changes, problems
+
+
+def _check_sound_parts(source: Source, problems: list[Problem]) -> list[Problem]:
+    """Checks of those pools and of that workload in which nothing was found wrong so far.
+
+    So a user sees in one go both a misspelt key here and a model that is too large there.
+    """
+    wrong = [undotted(problem.field) for problem in problems if problem.field]
+    data = source.data
+    found: list[Problem] = []
+    pools = data.get("pools")
+    for name, pool in pools.items() if isinstance(pools, dict) else ():
+        if not _any_within(wrong, ("pools", name)):
+            settings = PoolSettings.model_validate_json(json.dumps(pool, default=str))
+            found += check_pool(name, settings)
+    if "workload" in data and not _any_within(wrong, ("workload",)):
+        workload = _WORKLOAD.validate_json(json.dumps(data["workload"], default=str))
+        found += check_workload(workload)
+    return located(found, source)
+
+
+def _any_within(paths: list[KeyPath], outer: KeyPath) -> bool:
+    return any(path[: len(outer)] == outer or outer[: len(path)] == path for path in paths)
+
+
+def _make_paths_absolute(source: Source, base: Path) -> None:
+    """Rewrite relative paths in the data, so that an experiment can be saved anywhere."""
+    data = source.data
+    spots: list[KeyPath] = [("workload", "path")]
+    if isinstance(data.get("pools"), dict):
+        spots += [("pools", name, key) for name in data["pools"] for key in ("model", "gpu")]
+    for spot in spots:
+        container = data
+        for part in spot[:-1]:
+            container = container.get(part) if isinstance(container, dict) else None
+        value = container.get(spot[-1]) if isinstance(container, dict) else None
+        if not isinstance(value, str) or (spot[-1] != "path" and not names_a_file(value)):
+            continue
+        start = Path.cwd() if _is_option(source.place(spot)) else base
+        container[spot[-1]] = str((start / Path(value).expanduser()).absolute())
+
+
+def _is_option(place: Place) -> bool:
+    return place.file is not None and place.file.startswith("--set ")
+
+
+def _in_order(problems: list[Problem], source: Source) -> list[Problem]:
+    """Each problem once, by line; those of options and of other files after the experiment's."""
+    main = source.place(()).file
+    unique = dict.fromkeys(problems)
+    return sorted(unique, key=lambda p: (p.file != main, p.file or "", p.line or 0))

@@ -1,0 +1,109 @@
+"""Engine presets: what one released engine does when the user says nothing.
+
+The vLLM values are those of `vllm serve` on one GPU node, read from the releases named
+(`vllm/engine/arg_utils.py`, `vllm/config/cache.py`, `vllm/config/scheduler.py`; Apache-2.0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+GIB = 1024**3
+
+_UNMODELLED = {
+    "async_scheduling": "async scheduling (deciding the next batch while one runs)",
+    "enable_prefix_caching": "prefix caching (shared prompt prefixes are computed again)",
+}
+
+
+@dataclass(frozen=True)
+class BudgetDefault:
+    """Default budgets of GPUs with at least `min_memory_bytes` whose name has no `not_in_name`."""
+
+    min_memory_bytes: int
+    max_num_batched_tokens: int
+    max_num_seqs: int
+    not_in_name: str | None = None
+
+
+@dataclass(frozen=True)
+class EnginePreset:
+    """Defaults and rules of one engine release.
+
+    `fields` are defaults of the `engine:` keys of an experiment. `rules` are behaviours of the
+    release that its users cannot set. `budgets` is searched from the top. `on_by_default` names the
+    `engine:` keys of features that the release has on by default and ponder does not simulate yet.
+    """
+
+    name: str
+    fields: dict[str, Any]
+    rules: dict[str, Any]
+    budgets: tuple[BudgetDefault, ...]
+    on_by_default: tuple[str, ...]
+
+    def budget(self, gpu_name: str, memory_bytes: float) -> BudgetDefault:
+        """Default `max_num_batched_tokens` and `max_num_seqs` on a GPU of `memory_bytes`."""
+        for row in self.budgets:
+            excluded = row.not_in_name is not None and row.not_in_name in gpu_name.lower()
+            if memory_bytes >= row.min_memory_bytes and not excluded:
+                return row
+        raise AssertionError("the last row of a preset's budgets holds for every GPU")
+
+    @property
+    def not_modelled(self) -> list[str]:
+        """What this release does by default and ponder does not model yet."""
+        return [_UNMODELLED[field] for field in self.on_by_default]
+
+
+_COMMON_FIELDS = {
+    "block_size": 16,
+    "enable_chunked_prefill": True,
+    "watermark": 0.0,
+    "long_prefill_token_threshold": 0,
+    "long_prefill_token_threshold_adaptive": False,
+    "prefill_schedule_interval": 1,
+    "scheduler": "fcfs",
+}
+
+# The A100 keeps the small budget whatever its memory: large ones made it slower (vLLM PR 17885).
+_HOPPER_AND_OTHERS = (
+    BudgetDefault(70 * GIB, 8192, 1024, not_in_name="a100"),
+    BudgetDefault(0, 2048, 256),
+)
+
+PRESETS: dict[str, EnginePreset] = {
+    preset.name: preset
+    for preset in (
+        EnginePreset(
+            name="vllm-0.11",
+            # No watermark and no full-sequence check: only the first chunk of a prompt must fit.
+            fields={
+                **_COMMON_FIELDS,
+                "scheduler_reserve_full_isl": False,
+                "gpu_memory_utilization": 0.90,
+            },
+            rules={"long_prefill_spares_lone_request": False},
+            budgets=_HOPPER_AND_OTHERS,
+            on_by_default=("enable_prefix_caching",),
+        ),
+        EnginePreset(
+            name="vllm-0.33",
+            fields={
+                **_COMMON_FIELDS,
+                "scheduler_reserve_full_isl": True,
+                "gpu_memory_utilization": 0.92,
+            },
+            rules={"long_prefill_spares_lone_request": True},
+            budgets=(BudgetDefault(160 * GIB, 16384, 1024), *_HOPPER_AND_OTHERS),
+            on_by_default=("async_scheduling", "enable_prefix_caching"),
+        ),
+    )
+}
+
+DEFAULT_PRESET: Literal["vllm-0.33"] = "vllm-0.33"
+
+
+def unmodelled(field: str) -> str | None:
+    """What the `engine:` key `field` would switch on, if ponder cannot simulate it yet."""
+    return _UNMODELLED.get(field)

@@ -1,0 +1,243 @@
+"""From what a pool says to what its replicas are told: preset, GPU and model filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hardware_profiles.profile import GpuProfile, load_gpu
+from simulator.config.experiment import EngineSettings, Experiment, PoolSettings
+from simulator.config.presets import PRESETS, EnginePreset, unmodelled
+from simulator.cost.architecture import Architecture, load_architecture
+from simulator.cost.memory import KvCapacity, kv_capacity
+from simulator.cost.sharding import TENSOR_PARALLEL_SIZES, check_dtypes, shard
+from simulator.engine.config import EngineConfig
+from simulator.errors import InputError, Problem
+from workloads.synthetic import SyntheticWorkload
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ResolvedPool:
+    """A pool with nothing left to default.
+
+    `memory` is how the KV cache came out of the GPU's memory, None where the experiment sets
+    `num_gpu_blocks`. `notes` say what a reader of the results must know: features not
+    modelled, limits lowered.
+    """
+
+    name: str
+    settings: PoolSettings
+    architecture: Architecture
+    gpu: GpuProfile
+    engine: EngineConfig
+    memory: KvCapacity | None
+    price_usd_per_gpu_hour: float
+    notes: tuple[str, ...]
+
+
+def resolve_pool(name: str, pool: PoolSettings) -> ResolvedPool:
+    """Work out the engine configuration of `pool` as vLLM's start-up does.
+
+    Raises `InputError` with every problem found, `field` being the dotted path in the experiment:
+    an unknown model or GPU, a model that does not fit the GPUs, a tensor_parallel_size that does
+    not divide the model, budgets or lengths that vLLM refuses, a feature not modelled yet.
+    """
+    at = f"pools.{name}"
+    problems = _not_modelled_problems(at, pool.engine)
+    architecture = _load(problems, f"{at}.model", pool.model, load_architecture)
+    gpu = _load(problems, f"{at}.gpu", pool.gpu, load_gpu)
+    problems += _fit_problems(at, pool, architecture, gpu)
+    if architecture is None or gpu is None or problems:
+        raise InputError(problems)
+    draft = _draft(pool.engine, architecture, gpu)
+    problems += _budget_problems(at, draft)
+    memory = None
+    if draft["num_gpu_blocks"] is None:
+        memory = _collect(
+            problems, f"{at}.model", lambda: _capacity(pool, draft, architecture, gpu)
+        )
+        if memory is None:
+            raise InputError(problems)
+        draft["num_gpu_blocks"] = memory.num_gpu_blocks
+    notes = _settle_lengths(pool.engine, draft)
+    engine = _collect(problems, f"{at}.engine", lambda: EngineConfig(**draft))
+    if engine is None or problems:
+        raise InputError(problems)
+    price = pool.price_usd_per_gpu_hour
+    if price is None:
+        price = gpu.price.si
+    notes = [*_not_modelled_notes(pool.engine), *notes]
+    return ResolvedPool(name, pool, architecture, gpu, engine, memory, price, tuple(notes))
+
+
+def resolved(experiment: Experiment) -> Experiment:
+    """The same experiment with every engine option written out, so that it outlives its preset.
+
+    `num_gpu_blocks` stays open where memory decides it. A synthetic workload that says nothing of
+    its size gets as many requests as a window counted in requests needs. Raises `InputError` as
+    `resolve_pool` does.
+    """
+    pools = {}
+    for name, pool in experiment.pools.items():
+        result = resolve_pool(name, pool)
+        preset = PRESETS[pool.engine.preset]
+        filled = {field: getattr(result.engine, field) for field in _SETTINGS_OF_ENGINE}
+        filled |= {
+            field: _chosen(pool.engine, preset, field)
+            for field in ("gpu_memory_utilization", "scheduler")
+        }
+        engine = pool.engine.model_copy(update=filled)
+        price = result.price_usd_per_gpu_hour
+        pools[name] = pool.model_copy(update={"engine": engine, "price_usd_per_gpu_hour": price})
+    changes: dict[str, Any] = {"pools": pools}
+    workload, count = experiment.workload, experiment.measure.num_requests
+    if (
+        isinstance(workload, SyntheticWorkload)
+        and count is not None
+        and workload.num_requests is None
+        and workload.duration_s is None
+    ):
+        changes["workload"] = workload.model_copy(update={"num_requests": count})
+    return experiment.model_copy(update=changes)
+
+
+_SETTINGS_OF_ENGINE = sorted(
+    set(EngineConfig.__dataclass_fields__) & set(EngineSettings.model_fields) - {"num_gpu_blocks"}
+)
+
+
+def _draft(settings: EngineSettings, architecture: Architecture, gpu: GpuProfile) -> dict[str, Any]:
+    """Arguments of `EngineConfig` before the KV cache is known; `num_gpu_blocks` may be None.
+
+    Follows `EngineArgs._set_default_max_num_seqs_and_batched_tokens_args` of vLLM: default budgets
+    are raised to a whole prompt where prompts cannot be chunked, and bounded by each other.
+    """
+    preset = PRESETS[settings.preset]
+    draft = {field: _chosen(settings, preset, field) for field in _SETTINGS_OF_ENGINE}
+    draft |= preset.rules
+    draft["num_gpu_blocks"] = settings.num_gpu_blocks
+    longest = settings.max_model_len or architecture.max_position_embeddings
+    draft["max_model_len"] = longest
+    default = preset.budget(gpu.name, gpu.hardware.usable_memory.si)
+    seqs = settings.max_num_seqs or default.max_num_seqs
+    budget = settings.max_num_batched_tokens
+    if budget is None:
+        budget = default.max_num_batched_tokens
+        if not draft["enable_chunked_prefill"]:
+            budget = max(budget, longest)
+        budget = min(budget, seqs * longest)
+    draft["max_num_batched_tokens"] = budget
+    draft["max_num_seqs"] = seqs if settings.max_num_seqs else min(seqs, budget)
+    return draft
+
+
+def _settle_lengths(settings: EngineSettings, draft: dict[str, Any]) -> list[str]:
+    """Lower a defaulted `max_model_len` to what one request can hold; returns what to tell."""
+    holds = (draft["num_gpu_blocks"] - 1) * draft["block_size"]
+    if settings.max_model_len is not None or draft["max_model_len"] <= holds or holds < 1:
+        return []
+    longest, draft["max_model_len"] = draft["max_model_len"], holds
+    return [f"max_model_len lowered from {longest} to {holds} tokens: the KV cache holds no more"]
+
+
+def _chosen(settings: EngineSettings, preset: EnginePreset, field: str) -> Any:
+    given = getattr(settings, field)
+    return preset.fields.get(field) if given is None else given
+
+
+def _capacity(
+    pool: PoolSettings, draft: dict[str, Any], architecture: Architecture, gpu: GpuProfile
+) -> KvCapacity:
+    preset = PRESETS[pool.engine.preset]
+    return kv_capacity(
+        architecture,
+        gpu,
+        tensor_parallel_size=pool.tensor_parallel_size,
+        weight_dtype=pool.weight_dtype,
+        kv_cache_dtype=pool.kv_cache_dtype,
+        gpu_memory_utilization=_chosen(pool.engine, preset, "gpu_memory_utilization"),
+        max_num_batched_tokens=draft["max_num_batched_tokens"],
+        max_num_seqs=draft["max_num_seqs"],
+        block_size=draft["block_size"],
+    )
+
+
+def _fit_problems(
+    at: str, pool: PoolSettings, architecture: Architecture | None, gpu: GpuProfile | None
+) -> list[Problem]:
+    """Settings that this model or this GPU cannot have, whatever the memory."""
+    problems: list[Problem] = []
+    tp = pool.tensor_parallel_size
+    at_tp = f"{at}.tensor_parallel_size"
+    if architecture is not None:
+        _collect(problems, at_tp, lambda: shard(architecture, tp))
+        longest = architecture.max_position_embeddings
+        if pool.engine.max_model_len is not None and pool.engine.max_model_len > longest:
+            message = f"{pool.engine.max_model_len} is more than the model can: {longest} tokens"
+            problems.append(Problem(message, field=f"{at}.engine.max_model_len"))
+    if gpu is not None:
+        at_weights, at_kv = f"{at}.weight_dtype", f"{at}.kv_cache_dtype"
+        _collect(problems, at_weights, lambda: check_dtypes(gpu, pool.weight_dtype, "auto"))
+        _collect(problems, at_kv, lambda: check_dtypes(gpu, "bf16", pool.kv_cache_dtype))
+        if tp in TENSOR_PARALLEL_SIZES[1:] and tp not in gpu.kernels.all_reduce:
+            message = f"the profile of {gpu.name} has no collectives of {tp} GPUs"
+            problems.append(Problem(message, field=at_tp))
+    return problems
+
+
+def _budget_problems(at: str, draft: dict[str, Any]) -> list[Problem]:
+    budget, seqs = draft["max_num_batched_tokens"], draft["max_num_seqs"]
+    if budget >= seqs:
+        return []
+    message = f"{budget} is below max_num_seqs {seqs}: not even one token for each request"
+    return [Problem(message, field=f"{at}.engine.max_num_batched_tokens")]
+
+
+def _not_modelled_problems(at: str, settings: EngineSettings) -> list[Problem]:
+    return [
+        Problem(f"{what} is not modelled yet; leave it out or say false", field=f"{at}.engine.{f}")
+        for f in EngineSettings.model_fields
+        if (what := unmodelled(f)) and getattr(settings, f) is True
+    ]
+
+
+def _not_modelled_notes(settings: EngineSettings) -> list[str]:
+    """What the preset's release does by default and this run leaves out."""
+    preset = PRESETS[settings.preset]
+    return [
+        f"{preset.name} has {unmodelled(field)} on by default; not modelled yet"
+        for field in preset.on_by_default
+        if getattr(settings, field) is None
+    ]
+
+
+def names_a_file(value: str) -> bool:
+    """Whether `model` or `gpu` is a path; a name may hold a slash too (Hugging Face ids)."""
+    return value.endswith((".json", ".yaml", ".yml")) or value.startswith((".", "/", "~"))
+
+
+def _load(problems: list[Problem], field: str, value: str, load: Callable[[str], T]) -> T | None:
+    if names_a_file(value) and not Path(value).exists():
+        problems.append(Problem(f"no such file: {value}", field=field))
+        return None
+    return _collect(problems, field, lambda: load(value))
+
+
+def _collect(problems: list[Problem], field: str, call: Callable[[], T]) -> T | None:
+    """The result of `call`, or None after noting its problems as being about `field`.
+
+    A problem that names a field of its own keeps it below `field`; one in a file keeps the file.
+    """
+    try:
+        return call()
+    except InputError as error:
+        for problem in error.problems:
+            if problem.file is None:
+                inner = f"{field}.{problem.field}" if problem.field else field
+                problem = replace(problem, field=inner)
+            problems.append(problem)
+        return None

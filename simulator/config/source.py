@@ -1,0 +1,247 @@
+"""Reads YAML into plain data and remembers the file and line of every value.
+
+Scalars follow the YAML 1.2 core schema, not PyYAML's 1.1: `1e-3` is a number, `on` and `no` are
+words, `10:30` is not sixty-based, dates stay text. That is what people who write YAML for other
+tools expect, and what editors check against the JSON Schema.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simulator.errors import InputError, Problem
+
+KeyPath = tuple[str | int, ...]
+
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+_CORE_SCALARS = [
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?(?:0|[1-9][0-9_]*)|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)",
+        "-+.0123456789",
+    ),
+    ("merge", r"<<", "<"),
+]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value was written: a file and 1-based line, or a command-line option."""
+
+    file: str | None
+    line: int | None = None
+
+
+@dataclass
+class Source:
+    """A YAML document as plain data (`dict`, `list`, scalars) plus the place of every key path.
+
+    `problems` holds what was wrong but did not stop the reading (duplicate keys, odd keys).
+    """
+
+    data: Any
+    places: dict[KeyPath, Place]
+    problems: list[Problem] = field(default_factory=list)
+
+    def place(self, path: KeyPath) -> Place:
+        """Where `path` was written, or else its nearest enclosing value."""
+        for length in range(len(path), -1, -1):
+            found = self.places.get(path[:length])
+            if found is not None:
+                return found
+        return Place(None)
+
+    def problem(self, path: KeyPath, message: str) -> Problem:
+        """A `Problem` about the value at `path`, with its file, line and dotted field."""
+        place = self.place(path)
+        return Problem(message, place.file, place.line, dotted(path) or None)
+
+    def record(self, path: KeyPath, place: Place) -> None:
+        """Say that everything at and below `path` now comes from `place`."""
+        for old in [known for known in self.places if known[: len(path)] == path]:
+            del self.places[old]
+        self.places[path] = place
+
+
+def dotted(path: KeyPath) -> str:
+    """`("pools", "a", "replicas")` as `pools.a.replicas`."""
+    return ".".join(str(part) for part in path)
+
+
+def undotted(text: str) -> KeyPath:
+    """The inverse of `dotted`; parts made of digits become list positions."""
+    return tuple(int(part) if part.isdecimal() else part for part in text.split("."))
+
+
+def read_yaml(path: str | Path) -> Source:
+    """Read a YAML file whose root is a mapping.
+
+    Raises `InputError` (naming file and line) if it is missing, unreadable, not UTF-8 or not YAML.
+    """
+    name = str(path)
+    try:
+        raw = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError(Problem("no such file", name)) from None
+    except OSError as error:
+        raise InputError(Problem(f"cannot be read: {error.strerror}", name)) from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(Problem("is not UTF-8 text", name, line)) from None
+    source = parse_yaml(text, name)
+    if source.data is None:
+        raise InputError(Problem("is empty", name))
+    if not isinstance(source.data, dict):
+        raise InputError(Problem("must be a mapping of keys to values", name, 1))
+    return source
+
+
+def parse_yaml(text: str, name: str) -> Source:
+    """Parse one YAML document; `name` stands for the file in problems.
+
+    Raises `InputError` on a syntax error, with its line.
+    """
+    try:
+        loader = _CoreLoader(text)
+        node = loader.get_single_node()
+        builder = _Builder(loader, name)
+        data = None if node is None else builder.build(node, ())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = " ".join(part for part in (error.context, error.problem) if part)
+        line = mark.line + 1 if mark else None
+        raise InputError(Problem(f"not valid YAML: {what}", name, line)) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        message = f"not valid YAML: character {error.character!r} is not allowed"
+        raise InputError(Problem(message, name, line)) from None
+    except RecursionError:
+        raise InputError(Problem("not usable YAML: nested too deeply", name)) from None
+    builder.places.setdefault((), Place(name, 1 if node is not None else None))
+    return Source(data, builder.places, builder.problems)
+
+
+def from_mapping(data: Mapping[str, Any]) -> Source:
+    """A `Source` of data that was built in Python: problems then carry only the field."""
+    return Source(_plain(data), {(): Place(None)})
+
+
+def dump_yaml(data: Any) -> str:
+    """Plain data as YAML text that `parse_yaml` reads back to equal data, keys in given order."""
+    return yaml.dump(data, Dumper=_CoreDumper, sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+class _CoreLoader(yaml.SafeLoader):
+    """SafeLoader with the scalars of YAML 1.2's core schema."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+
+class _CoreDumper(yaml.SafeDumper):
+    """Quotes exactly those strings that `_CoreLoader` would read as something else."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _construct_float(loader: _CoreLoader, node: yaml.ScalarNode) -> int | float:
+    text = loader.construct_scalar(node)
+    value = float(text)
+    # `1e4` is the usual way to write ten thousand requests, so it may stand where an int must.
+    return int(value) if "." not in text and value.is_integer() else value
+
+
+for _tag, _pattern, _first in _CORE_SCALARS:
+    for _class in (_CoreLoader, _CoreDumper):
+        _class.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first)
+        )
+_CoreLoader.add_constructor("tag:yaml.org,2002:float", _construct_float)
+
+
+class _Builder:
+    """Turns composed nodes into plain data, noting the place of each key path on the way."""
+
+    def __init__(self, loader: _CoreLoader, name: str) -> None:
+        self.loader = loader
+        self.name = name
+        self.places: dict[KeyPath, Place] = {}
+        self.problems: list[Problem] = []
+        self._open: list[yaml.Node] = []
+
+    def build(self, node: yaml.Node, path: KeyPath) -> Any:
+        self.places.setdefault(path, self._place(node))
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        if any(node is outer for outer in self._open):
+            self._problem(node, path, "an alias (*) refers to the value that contains it")
+            return None
+        self._open.append(node)
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                return [self.build(item, (*path, i)) for i, item in enumerate(node.value)]
+            assert isinstance(node, yaml.MappingNode)
+            return self._mapping(node, path)
+        finally:
+            self._open.pop()
+
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
+        try:
+            return self.loader.construct_object(node)
+        except (ValueError, OverflowError):
+            self._problem(node, path, f"cannot be read as {node.tag.rpartition(':')[2]}")
+            return None
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for _, value_node in (pair for pair in node.value if pair[0].tag == _MERGE_TAG):
+            for part in self._merge_parts(value_node, path):
+                merged = {**part, **merged}
+        for key_node, value_node in (pair for pair in node.value if pair[0].tag != _MERGE_TAG):
+            key = key_node.value
+            here = (*path, str(key))
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._problem(key_node, path, "a key must be a single word")
+            elif key in result:
+                first = self.places[here].line
+                self._problem(key_node, here, f"duplicate key, first given on line {first}")
+            else:
+                self.places[here] = self._place(key_node)
+                result[key] = self.build(value_node, here)
+        return {**merged, **result}
+
+    def _merge_parts(self, node: yaml.Node, path: KeyPath) -> list[dict[str, Any]]:
+        nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        if all(isinstance(part, yaml.MappingNode) for part in nodes):
+            return [self.build(part, path) or {} for part in nodes]
+        self._problem(node, path, "'<<' takes a mapping or a list of mappings")
+        return []
+
+    def _place(self, node: yaml.Node) -> Place:
+        return Place(self.name, node.start_mark.line + 1)
+
+    def _problem(self, node: yaml.Node, path: KeyPath, message: str) -> None:
+        place = self._place(node)
+        self.problems.append(Problem(message, place.file, place.line, dotted(path) or None))

@@ -1,0 +1,98 @@
+"""How much was asked of the pool and how much it carried, over time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from simulator.metrics.record import RunRecord
+
+# Arrivals are taken to go on to the end of the window unless silence before it is this many times
+# the mean gap, which under Poisson arrivals happens by chance in one window of 150.
+_SILENCE_GAPS = 5.0
+
+
+def pool_timeline(timeline: pd.DataFrame) -> pd.DataFrame:
+    """The timeline summed over replicas, one row per grid time.
+
+    Counts are summed; `kv_used_frac` is the mean over replicas, `kv_used_frac_max` the fullest.
+    """
+    counts = [c for c in timeline.columns if c not in ("t_s", "replica", "kv_used_frac")]
+    groups = timeline.groupby("t_s", sort=True)
+    total = groups[counts].sum()
+    total["kv_used_frac"] = groups["kv_used_frac"].mean()
+    total["kv_used_frac_max"] = groups["kv_used_frac"].max()
+    return total.reset_index()
+
+
+def arrival_span(record: RunRecord) -> tuple[float, float]:
+    """The part of the window in which requests kept arriving, `[start, end)` in seconds.
+
+    A run that measures everything ends long after the last arrival; the tail would make the
+    offered load look lower, and a queue that grew and then drained look flat.
+    """
+    start, end = record.window_s
+    arrivals = record.measured["arrival_s"].to_numpy(np.float64)
+    if not len(arrivals):
+        return start, end
+    last = float(arrivals.max())
+    later = record.requests["arrival_s"].to_numpy(np.float64).max() >= end
+    mean_gap = (last - start) / len(arrivals)
+    if later or end - last <= _SILENCE_GAPS * mean_gap:
+        return start, end
+    return start, last
+
+
+def offered_rps(record: RunRecord) -> float | None:
+    """Measured requests per second while they kept arriving; None if they all came at once."""
+    start, end = arrival_span(record)
+    return len(record.measured) / (end - start) if end > start else None
+
+
+def completed_in_window(record: RunRecord) -> int:
+    """Requests completed inside the window, whenever they arrived: what a steady service serves."""
+    start, end = record.window_s
+    requests = record.requests
+    finish = requests["finish_s"].to_numpy(np.float64)
+    inside = (finish >= start) & ((finish < end) | (end >= record.end_s))
+    return int((inside & (requests["status"].to_numpy() == "completed")).sum())
+
+
+def max_concurrent_requests(record: RunRecord) -> int:
+    """Most requests in the pool, waiting or running, at one moment of the window (exact).
+
+    A request is inside from arrival up to, not including, its finish. Rejected ones never were;
+    one that is unfinished stays to the end of the run.
+    """
+    start, end = record.window_s
+    requests = record.requests[record.requests["status"] != "rejected"]
+    arrival = requests["arrival_s"].to_numpy(np.float64)
+    finish = requests["finish_s"].fillna(np.inf).to_numpy(np.float64)
+    inside = (arrival < end) & (finish > start)
+    if end <= start:  # a window without length: what was there at that moment
+        inside = (arrival <= start) & (finish > start)
+    arrival, finish = np.maximum(arrival[inside], start), finish[inside]
+    times = np.concatenate([finish, arrival])
+    steps = np.repeat([-1, 1], len(arrival))
+    order = np.argsort(times, kind="stable")  # departures first among equals
+    return int(np.cumsum(steps[order]).max(initial=0))
+
+
+def max_output_tokens_per_s(record: RunRecord) -> float | None:
+    """Highest output rate of the pool over any second of the window's grid; None if unknown.
+
+    vLLM counts tokens in buckets of one second. Here the cumulative count of the timeline is read
+    every second, or at its own interval where that is longer, which can only lower the peak.
+    """
+    start, end = record.window_s
+    pool = pool_timeline(record.timeline)
+    times = pool["t_s"].to_numpy(np.float64)
+    tokens = pool["output_tokens"].to_numpy(np.float64)
+    if len(times) < 2:
+        return None
+    step = max(1.0, float(np.diff(times).max()))
+    first, last = max(start, times[0]), min(end, times[-1])
+    edges = np.arange(first, last + step * 1e-9, step)
+    if len(edges) < 2:
+        return None
+    return float(np.diff(np.interp(edges, times, tokens)).max() / step)

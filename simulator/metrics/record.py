@@ -1,0 +1,116 @@
+"""What one run leaves behind: the only thing metrics, tables, plots and exports read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+STATUSES = ("completed", "rejected", "cancelled", "unfinished")
+
+# The parts of a request's life, in the order they are drawn; they sum to finish_s - arrival_s.
+LATENCY_PARTS = ("queue_s", "prefill_s", "thinking_s", "answer_s", "preempted_s")
+
+REQUEST_COLUMNS = (
+    "request_id",
+    "class",
+    "arrival_s",
+    "prompt_tokens",
+    "thinking_tokens",
+    "answer_tokens",
+    "max_tokens",
+    "status",
+    "finish_reason",
+    "reason",
+    "replica",
+    "first_scheduled_s",
+    "first_token_s",
+    "first_answer_s",
+    "finish_s",
+    *LATENCY_PARTS,
+    "generated_tokens",
+    "preemptions",
+    "recomputed_tokens",
+    "measured",
+)
+
+TIMELINE_COLUMNS = (
+    "t_s",
+    "replica",
+    "running",
+    "waiting",
+    "kv_used_blocks",
+    "kv_used_frac",
+    "output_tokens",
+    "prefill_tokens",
+    "preemptions",
+    "iterations",
+)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything recorded in one run, in simulated seconds from the start of the run.
+
+    `requests` has one row per request in order of arrival, with `REQUEST_COLUMNS`:
+
+    - lengths in tokens: `prompt_tokens`, the `thinking_tokens` and `answer_tokens` it would emit
+      if nothing cut it, `max_tokens` (cap on thinking + answer, 0 = none), and
+      `generated_tokens`, what it really emitted;
+    - `status`, one of `STATUSES`; `finish_reason` "stop", "length" or "" (not completed);
+      `reason`, the text given for a rejection;
+    - times `arrival_s`, `first_scheduled_s`, `first_token_s` (of any kind), `first_answer_s`,
+      `finish_s`: NaN where the request never got there;
+    - `LATENCY_PARTS`, seconds, which sum to `finish_s - arrival_s` for a completed request;
+    - `replica` (-1: none), `preemptions`, `recomputed_tokens`, and `measured`: it arrived inside
+      the measuring window.
+
+    `timeline` has one row per replica and grid time, with `TIMELINE_COLUMNS`; token, preemption
+    and iteration columns are cumulative counts.
+
+    `itl_counts[i]` counts the gaps between consecutive tokens of measured requests that lie in
+    `[itl_edges_s[i], itl_edges_s[i + 1])`; the edges are positive and log-spaced, one more than
+    the bins. `itl_batch_counts`, if recorded, is the same histogram cut into consecutive slices
+    of time, shape `[slices, bins]`; it is what confidence intervals of itl percentiles need.
+
+    `window_output_tokens` and `window_prompt_tokens` are tokens emitted inside the window
+    `[window_s[0], window_s[1])` and prompt tokens of requests completed inside it.
+    `kv_blocks_per_replica` counts usable blocks (without a null block); `peak_kv_blocks` is the
+    most that were in use at once on any one replica.
+    `wall_s` is the event loop's wall time: it never enters a deterministic file.
+    """
+
+    requests: pd.DataFrame
+    itl_edges_s: np.ndarray
+    itl_counts: np.ndarray
+    timeline: pd.DataFrame
+    window_s: tuple[float, float]
+    window_output_tokens: int
+    window_prompt_tokens: int
+    end_s: float
+    num_gpus: int
+    price_usd_per_gpu_hour: float
+    kv_blocks_per_replica: int
+    block_size: int
+    replicas: int
+    peak_kv_blocks: int
+    iterations: int
+    spans: int
+    wall_s: float
+    notes: list[str] = field(default_factory=list)
+    capacity_rps: float | None = None
+    seed: int = 0
+    name: str = ""
+    slo: dict[str, float] = field(default_factory=dict)
+    itl_batch_counts: np.ndarray | None = None
+
+    @property
+    def window_length_s(self) -> float:
+        """Seconds in the measuring window."""
+        return self.window_s[1] - self.window_s[0]
+
+    @property
+    def measured(self) -> pd.DataFrame:
+        """The requests that arrived inside the window, whatever became of them."""
+        return self.requests[self.requests["measured"].to_numpy(bool)]

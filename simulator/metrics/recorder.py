@@ -1,0 +1,131 @@
+"""From the engine's tables to a `RunRecord`, when a run is over."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from simulator.cluster.cluster import Cluster
+from simulator.engine.itl import EDGES_S
+from simulator.engine.request import COMPLETED, NEW, REJECTED, STATUS_NAMES
+from simulator.metrics.record import REQUEST_COLUMNS, TIMELINE_COLUMNS, RunRecord
+from simulator.metrics.window import Window
+
+
+def record_run(
+    cluster: Cluster,
+    window: Window,
+    class_names: tuple[str, ...],
+    *,
+    num_gpus: int,
+    price_usd_per_gpu_hour: float,
+    capacity_rps: float | None,
+    notes: list[str],
+    seed: int,
+    name: str,
+    slo: dict[str, float],
+) -> RunRecord:
+    """Everything `cluster` recorded while it ran; requests that had not arrived are left out."""
+    requests = request_frame(cluster, class_names)
+    states = [replica.arrays.state[0] for replica in cluster.replicas]
+    end_s = min(window.end_s, cluster.end_s)
+    start_s = min(window.start_s, end_s)
+    finish_s = requests["finish_s"].to_numpy(np.float64)
+    closing = (finish_s >= start_s) & ((finish_s < end_s) | (end_s >= cluster.end_s))
+    closing &= (requests["status"] == "completed").to_numpy(bool)
+    config = cluster.replicas[0].config
+    return RunRecord(
+        requests=requests,
+        itl_edges_s=EDGES_S,
+        itl_counts=cluster.itl.sum(axis=0),
+        itl_batch_counts=cluster.itl,
+        timeline=timeline_frame(cluster),
+        window_s=(start_s, end_s),
+        window_output_tokens=_output_tokens_between_marks(cluster),
+        window_prompt_tokens=int(requests["prompt_tokens"].to_numpy()[closing].sum()),
+        end_s=cluster.end_s,
+        num_gpus=num_gpus,
+        price_usd_per_gpu_hour=price_usd_per_gpu_hour,
+        kv_blocks_per_replica=config.usable_blocks,
+        block_size=config.block_size,
+        replicas=len(cluster.replicas),
+        peak_kv_blocks=max(int(state["peak_blocks"]) for state in states),
+        iterations=sum(int(state["n"]) for state in states),
+        spans=sum(int(state["spans"]) for state in states),
+        wall_s=cluster.wall_s,
+        notes=notes,
+        capacity_rps=capacity_rps,
+        seed=seed,
+        name=name,
+        slo=slo,
+    )
+
+
+def request_frame(cluster: Cluster, class_names: tuple[str, ...]) -> pd.DataFrame:
+    """The request table as a DataFrame with `REQUEST_COLUMNS`, latency parts worked out."""
+    table = cluster.requests[: cluster.arrived]
+    status = table["status"]
+    completed = status == COMPLETED
+    cut = completed & (table["generated_tokens"] < table["output_tokens"])
+    first_answer_s = table["first_answer_s"]
+    # Cut short while still thinking: all of it was thinking.
+    thinking_end_s = np.where(np.isnan(first_answer_s), table["finish_s"], first_answer_s)
+    parts = {
+        "queue_s": table["first_scheduled_s"] - table["arrival_s"],
+        "prefill_s": table["first_token_s"] - table["first_scheduled_s"] - table["lost_prefill_s"],
+        "thinking_s": thinking_end_s - table["first_token_s"] - table["lost_thinking_s"],
+        "answer_s": table["finish_s"] - thinking_end_s - table["lost_answer_s"],
+        "preempted_s": table["lost_prefill_s"] + table["lost_thinking_s"] + table["lost_answer_s"],
+    }
+    finish_s = np.where(status == REJECTED, np.nan, table["finish_s"])
+    columns = {
+        "request_id": np.arange(len(table)),
+        "class": pd.Categorical.from_codes(table["class_id"].tolist(), pd.Index(class_names)),
+        "arrival_s": table["arrival_s"],
+        "prompt_tokens": table["prompt_tokens"],
+        "thinking_tokens": table["thinking_tokens"],
+        "answer_tokens": table["output_tokens"] - table["thinking_tokens"],
+        "max_tokens": table["max_tokens"],
+        "status": np.array(STATUS_NAMES, dtype=object)[status],
+        "finish_reason": np.where(completed, np.where(cut, "length", "stop"), ""),
+        "reason": [cluster.refused.get(i, "") for i in range(len(table))],
+        "replica": table["replica"],
+        "first_scheduled_s": table["first_scheduled_s"],
+        "first_token_s": table["first_token_s"],
+        "first_answer_s": first_answer_s,
+        "finish_s": finish_s,
+        **{name: np.where(completed, part, np.nan) for name, part in parts.items()},
+        "generated_tokens": table["generated_tokens"],
+        "preemptions": table["preemptions"],
+        "recomputed_tokens": table["recomputed_tokens"],
+        "measured": table["measured"].astype(bool),
+    }
+    assert not (status == NEW).any(), "every request of the frame has arrived"
+    return pd.DataFrame(columns, columns=list(REQUEST_COLUMNS))
+
+
+def timeline_frame(cluster: Cluster) -> pd.DataFrame:
+    """Samples of all replicas on the coarsest grid any of them had to fall back to."""
+    states = [replica.arrays.state[0] for replica in cluster.replicas]
+    coarsest_s = max(float(state["grid_s"]) for state in states)
+    kept = []
+    for replica, state in zip(cluster.replicas, states, strict=True):
+        every = round(coarsest_s / float(state["grid_s"]))
+        kept.append(replica.arrays.samples[: int(state["num_samples"]) : every])
+    shortest = min(len(samples) for samples in kept)
+    rows = np.concatenate([samples[:shortest] for samples in kept])
+    frame = pd.DataFrame({name: rows[name] for name in rows.dtype.names or ()})
+    frame["replica"] = np.repeat(np.arange(len(kept)), shortest)
+    frame["kv_used_frac"] = frame["kv_used_blocks"] / cluster.replicas[0].config.usable_blocks
+    frame = frame.sort_values(["t_s", "replica"], kind="stable", ignore_index=True)
+    return frame[list(TIMELINE_COLUMNS)]
+
+
+def _output_tokens_between_marks(cluster: Cluster) -> int:
+    """Output tokens emitted between the window's start and its end (or the run's)."""
+    total = 0
+    for replica in cluster.replicas:
+        marks = replica.arrays.marks
+        last = marks[1] if len(marks) > 1 else replica.arrays.state[0]
+        total += int(last["output_tokens"]) - int(marks[0]["output_tokens"])
+    return total

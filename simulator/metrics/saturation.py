@@ -1,0 +1,138 @@
+"""Can the pool carry the load, or does its queue grow without end?
+
+Latencies of an overloaded pool measure how long the run was, nothing else, so a result says so
+first. The evidence is the queue itself: the number of waiting requests, summed over replicas, is
+averaged over 20 slices of the window and regressed on time. A queue wanders even when the pool
+keeps up, so three things guard the verdict:
+
+- slice means instead of single readings, and the standard error of the slope widened for what
+  correlation remains between neighbouring slices (see `simulator.metrics.intervals`);
+- a one-sided t test at the 1 % level;
+- a growth that matters: at least 2 % of the requests that arrived meanwhile, and 5 requests. A pool
+  asked for 1.05 times what it can do leaves 5 % of them behind.
+
+Measured on M/M/1 and M/G/64 queues with 1,000 arrivals: no false alarm at load 0.7, 1 to 2 % at
+0.9, 6 % at 0.95; 72 to 83 % detected at load 1.1, 97 % at 1.2, all at 1.5. Growth that matters but
+passes only the 5 % level is neither: the verdict is UNKNOWN, and the remedy a longer window.
+A load that passes the estimated capacity is itself evidence; then growth of the number of requests
+in the pool, waiting or running, at the 5 % level is enough, since seats fill before a queue forms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from simulator.metrics.intervals import BATCHES, autocorrelation_factor, batch_bounds
+from simulator.metrics.load import arrival_span, offered_rps, pool_timeline
+from simulator.metrics.record import RunRecord
+
+MIN_ARRIVALS = 50
+MATERIAL_SHARE = 0.02
+MATERIAL_REQUESTS = 5.0
+_SURE, _LIKELY = 0.01, 0.05  # levels of the one-sided tests
+
+Verdict = Literal["OK", "OVERLOADED", "UNKNOWN"]
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Trend of a count over a stretch of time.
+
+    `total` is the fitted growth over the whole stretch, `p_value` the one-sided probability of a
+    slope at least so steep if there were none.
+    """
+
+    total: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """The verdict with its reason in one sentence; loads are None where they are not known."""
+
+    verdict: Verdict
+    reason: str
+    offered_rps: float | None
+    capacity_rps: float | None
+    offered_load: float | None
+    queue_growth: float | None
+
+
+def growth(times_s: np.ndarray, counts: np.ndarray) -> Growth:
+    """Regress `counts` on time by ordinary least squares over the means of 20 slices.
+
+    Both arrays float64 `[n]`, n >= 20, in order of time on a regular grid.
+    """
+    from scipy.special import stdtr
+
+    bounds = batch_bounds(len(times_s))
+    sizes = np.diff(bounds)
+    y = np.add.reduceat(counts, bounds[:-1]) / sizes
+    x = np.add.reduceat(times_s, bounds[:-1]) / sizes
+    dx, dy = x - x.mean(), y - y.mean()
+    slope = float(dx @ dy / (dx @ dx))
+    total = slope * float(times_s[-1] - times_s[0])
+    residuals = dy - slope * dx
+    variance = float(residuals @ residuals) / (BATCHES - 2) / float(dx @ dx)
+    error = float(np.sqrt(variance * autocorrelation_factor(residuals)))
+    if error <= 1e-12 * abs(slope):
+        return Growth(total, 0.0 if slope > 0 else 1.0)
+    return Growth(total, 1.0 - float(stdtr(BATCHES - 2, slope / error)))
+
+
+def saturation(record: RunRecord) -> Saturation:
+    """Judge a run by its offered load and the growth of its queue through the window."""
+    offered, capacity = offered_rps(record), record.capacity_rps
+    load = offered / capacity if offered is not None and capacity else None
+
+    def judged(verdict: Verdict, reason: str, grown: float | None = None) -> Saturation:
+        return Saturation(verdict, reason, offered, capacity, load, grown)
+
+    start, end = arrival_span(record)
+    arrivals = len(record.measured)
+    if arrivals < MIN_ARRIVALS:
+        return judged(
+            "UNKNOWN", f"only {arrivals} measured requests; {MIN_ARRIVALS} are needed to judge."
+        )
+    if offered is None:
+        return judged("UNKNOWN", "all requests arrived at once, so there is no rate to judge.")
+    pool = pool_timeline(record.timeline)
+    pool = pool[(pool["t_s"] >= start) & (pool["t_s"] < end)]
+    if len(pool) < BATCHES:
+        return judged(
+            "UNKNOWN",
+            f"only {len(pool)} readings of the queue while requests arrived; {BATCHES} are needed.",
+        )
+    times = pool["t_s"].to_numpy(np.float64)
+    waiting = pool["waiting"].to_numpy(np.float64)
+    queue = growth(times, waiting)
+    material = max(MATERIAL_SHARE * arrivals, MATERIAL_REQUESTS)
+    beyond = f"the offered load is {load:.2f} x the estimated capacity" if load is not None else ""
+    if queue.total >= material and queue.p_value < _SURE:
+        share = 100 * queue.total / arrivals
+        reason = (
+            f"the queue grew by {queue.total:.0f} requests through the window, "
+            f"{share:.0f} % of those that arrived"
+        )
+        return judged("OVERLOADED", f"{reason}; {beyond}." if beyond else f"{reason}.", queue.total)
+    if load is not None and load > 1:
+        inside = growth(times, waiting + pool["running"].to_numpy(np.float64))
+        if inside.total >= material and inside.p_value < _LIKELY:
+            reason = (
+                f"{beyond}, and the requests in the pool grew by {inside.total:.0f} "
+                "through the window, though few of them queue yet."
+            )
+            return judged("OVERLOADED", reason, queue.total)
+    if queue.total >= material and queue.p_value < _LIKELY:
+        reason = (
+            f"the queue grew by {queue.total:.0f} requests through the window, which may still be "
+            "chance; a longer window will tell."
+        )
+        return judged("UNKNOWN", reason, queue.total)
+    reason = "the queue shows no growth through the window"
+    if load is not None and load > 1:
+        reason += f", although {beyond}"
+    return judged("OK", f"{reason}.", queue.total)

@@ -1,0 +1,150 @@
+"""What a report shows, in words and numbers, before anybody lays it out.
+
+The terminal table and the HTML page draw the same rows from the summary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.metrics.latency import METRICS, PERCENTS
+from simulator.report import units
+
+MEANINGS = {
+    "ttft": "time to first token",
+    "ttfo": "time to first answer token",
+    "tpot": "time per output token",
+    "itl": "inter-token latency",
+    "e2el": "end-to-end latency",
+    "tta": "time to answer, per query",
+}
+PARTS = ("queue", "prefill", "thinking", "answer", "preempted")
+
+
+@dataclass(frozen=True)
+class LatencyRow:
+    """One latency: its mean, and each percentile with and without its half-width."""
+
+    name: str
+    meaning: str
+    mean: str
+    percentiles: tuple[str, ...]
+    percentiles_ci95: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A titled list of (label, value, remark)."""
+
+    title: str
+    rows: tuple[tuple[str, str, str], ...]
+
+
+def latency_rows(summary: dict[str, Any]) -> list[LatencyRow]:
+    """A row for each of ttft, ttfo, tpot, itl, e2el and tta."""
+    return [
+        LatencyRow(
+            name,
+            MEANINGS[name],
+            units.duration(summary[f"mean_{name}_ms"], summary[f"mean_{name}_ci95_ms"]),
+            tuple(units.duration(summary[f"p{p}_{name}_ms"]) for p in PERCENTS),
+            tuple(
+                units.duration(summary[f"p{p}_{name}_ms"], summary[f"p{p}_{name}_ci95_ms"])
+                for p in PERCENTS
+            ),
+        )
+        for name in METRICS
+    ]
+
+
+def blocks(summary: dict[str, Any]) -> list[Block]:
+    """Requests, throughput, memory, latency parts and cost."""
+    return [
+        Block("Requests", _requests(summary)),
+        Block("Throughput", _throughput(summary)),
+        Block("KV cache", _memory(summary)),
+        Block("Where the time goes", _parts(summary)),
+        Block("Cost", _cost(summary)),
+    ]
+
+
+def load_line(summary: dict[str, Any]) -> str:
+    """Offered load against capacity, in one line."""
+    offered = units.rate(summary["offered_rps"], "req/s")
+    if summary["offered_load"] is None:
+        return f"offered {offered}, capacity not known"
+    capacity = units.rate(summary["capacity_rps"], "req/s")
+    return f"offered {offered} / capacity about {capacity} = {summary['offered_load']:.2f}"
+
+
+def slo_line(summary: dict[str, Any]) -> str | None:
+    """The objectives and the share of requests that met them all; None without objectives."""
+    if not summary["slo"]:
+        return None
+    limits = ", ".join(
+        f"{name.removesuffix('_s')} ≤ {units.limit(value)}"
+        for name, value in summary["slo"].items()
+    )
+    return f"{limits}: met by {units.percent(summary['slo_attainment'])}"
+
+
+def _requests(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    lost = ("rejected", "cancelled", "unfinished")
+    return (
+        (
+            "measured",
+            units.count(summary["num_prompts"]),
+            f"of {units.count(summary['run_requests'])}",
+        ),
+        ("completed", units.count(summary["completed"]), ""),
+        *((status, units.count(summary[status]), "") for status in lost if summary[status]),
+        ("most at once", units.count(summary["max_concurrent_requests"]), ""),
+        ("window", units.seconds(summary["duration"]), f"run {units.seconds(summary['end_s'])}"),
+    )
+
+
+def _throughput(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    tokens = ("output_throughput", "max_output_tokens_per_s", "total_token_throughput")
+    output, peak, every = (units.rate(summary[key], "tok/s") for key in tokens)
+    rows = [
+        ("requests", units.rate(summary["request_throughput"], "req/s"), ""),
+        ("output tokens", output, ""),
+        ("peak output", peak, ""),
+        ("all tokens", every, ""),
+        ("thinking", units.count(summary["total_thinking_tokens"]), "tokens"),
+        ("answer", units.count(summary["total_answer_tokens"]), "tokens"),
+    ]
+    if summary["slo"]:
+        rows.insert(1, ("goodput", units.rate(summary["request_goodput"], "req/s"), ""))
+    return tuple(rows)
+
+
+def _memory(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    blocks = summary["kv_blocks_per_replica"]
+    return (
+        ("mean use", units.percent(summary["kv_usage_mean"]), ""),
+        ("peak use", units.percent(summary["kv_usage_peak"]), "1 replica"),
+        ("blocks", units.count(blocks), f"× {summary['kv_block_size']} tokens"),
+        ("preemptions", units.count(summary["num_preemptions"]), ""),
+        ("recomputed", units.count(summary["recomputed_tokens"]), "tokens"),
+    )
+
+
+def _parts(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    means = {part: summary[f"mean_{part}_s"] for part in PARTS}
+    total = sum(value or 0.0 for value in means.values())
+    return tuple(
+        (part, units.seconds(value), units.percent(value / total) if value and total else "")
+        for part, value in means.items()
+    )
+
+
+def _cost(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    million = units.usd(summary["cost_usd_per_million_output_tokens"])
+    return (
+        ("GPU-hours", f"{summary['gpu_hours']:,.2f}", f"{summary['num_gpus']} GPUs"),
+        ("this run", units.usd(summary["cost_usd"]), ""),
+        ("per million", million, "output tok."),
+        ("per query", units.usd(summary["cost_usd_per_completed_query"]), "completed"),
+    )

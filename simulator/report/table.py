@@ -1,0 +1,75 @@
+"""The final table of a run, for a terminal of 80 columns or more."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from simulator.metrics.latency import PERCENTS
+from simulator.report.rows import Block, blocks, latency_rows, load_line, slo_line
+
+_WIDE = 112  # columns needed to give every percentile its half-width
+VERDICT_STYLES = {"OK": "green", "OVERLOADED": "bold red", "UNKNOWN": "yellow"}
+
+
+class SummaryTable:
+    """A summary that rich can print; it shows more intervals where the terminal is wide."""
+
+    def __init__(self, summary: dict[str, Any]) -> None:
+        self.summary = summary
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        summary = self.summary
+        yield _latencies(summary, with_intervals=options.max_width >= _WIDE)
+        objectives = slo_line(summary)
+        if objectives:
+            yield Text.assemble(("SLO ", "bold"), objectives)
+        yield _grid(blocks(summary))
+        for note in summary["notes"]:
+            yield Text.assemble(("note ", "bold"), (note, "dim"))
+        yield _verdict(summary)
+
+
+def _latencies(summary: dict[str, Any], *, with_intervals: bool) -> Table:
+    table = Table(title=f"ponder · {summary['name']}" if summary["name"] else "ponder")
+    table.add_column("", style="bold", no_wrap=True)
+    table.add_column("mean ± 95 %", justify="right", no_wrap=True)
+    for percent in PERCENTS:
+        table.add_column(f"p{percent}", justify="right", no_wrap=True)
+    for row in latency_rows(summary):
+        cells = row.percentiles_ci95 if with_intervals else row.percentiles
+        table.add_row(row.name, row.mean, *cells)
+    return table
+
+
+def _grid(shown: list[Block]) -> Table:
+    """Blocks in two columns, filled row by row."""
+    grid = Table.grid(padding=(0, 2, 1, 0))
+    for left, right in zip_longest(shown[::2], shown[1::2]):
+        grid.add_row(_block(left), _block(right) if right else "")
+    return grid
+
+
+def _block(block: Block) -> Table:
+    table = Table(
+        title=block.title, title_justify="left", title_style="bold", box=None, show_header=False
+    )
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
+    for row in block.rows:
+        table.add_row(*row)
+    return table
+
+
+def _verdict(summary: dict[str, Any]) -> Panel:
+    verdict = summary["verdict"]
+    style = VERDICT_STYLES[verdict]
+    text = Text.assemble((verdict, style), ": ", summary["verdict_reason"])
+    text.append(f"\n{load_line(summary)}", style="dim")
+    return Panel(text, title="load", border_style=style)

@@ -1,0 +1,144 @@
+"""Log-normal lengths, alone and mixed: what published output lengths look like."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, field_validator, model_validator
+
+from workloads.batch import MAX_TOKENS
+from workloads.law import Law, Tokens, require_ordered
+
+Mu = Annotated[float, Field(ge=-20, le=30)]
+Sigma = Annotated[float, Field(gt=0, le=10)]
+
+SUMMED_TOKENS = 1 << 16  # up to here `mean` adds up the law token by token
+
+
+class _Lognormal(Law):
+    """Log-normals rounded to the nearest whole token, then set to `min` or `max` if outside."""
+
+    min: Tokens = 1
+    max: Tokens | None = Field(None, description="Hard cap in tokens; null for none.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> _Lognormal:
+        require_ordered(*self.support())
+        return self
+
+    @abstractmethod
+    def _parameters(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Normalised weights, mu and sigma of the components, each float64[components]."""
+
+    def support(self) -> tuple[int, int]:
+        """The smallest and the largest length that can be drawn, tokens."""
+        return self.min, MAX_TOKENS if self.max is None else self.max
+
+    def survival(self, tokens: ArrayLike) -> NDArray[np.float64]:
+        """P(length > tokens), same shape as `tokens`."""
+        from scipy.special import ndtr
+
+        low, high = self.support()
+        at = np.asarray(tokens, dtype=np.float64)
+        # The rounded value exceeds k when the log-normal exceeds k + 1/2.
+        log_edge = np.log(np.maximum(at, 0.0) + 0.5)
+        inside = np.zeros_like(log_edge)
+        for weight, mu, sigma in zip(*self._parameters(), strict=True):
+            inside += weight * ndtr((mu - log_edge) / sigma)
+        return np.where(at < low, 1.0, np.where(at >= high, 0.0, inside))
+
+    def draw(self, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Lengths int64[n] from uniforms float64[n, 4]."""
+        from scipy.special import ndtri
+
+        low, high = self.support()
+        weights, mu, sigma = self._parameters()
+        component = np.searchsorted(np.cumsum(weights)[:-1], uniforms[:, 0], side="right")
+        logarithm = mu[component] + sigma[component] * ndtri(uniforms[:, 1])
+        # The bound before exp keeps an uncapped wide law from overflowing.
+        tokens: NDArray[np.float64] = np.rint(np.exp(np.minimum(logarithm, np.log(high + 1.0))))
+        return np.clip(tokens, low, high).astype(np.int64)
+
+    def mean(self) -> float:
+        """The mean in tokens, rounding and bounds included.
+
+        Exact for a cap up to 65,536: the sum of P(length > k) over k. What lies above 65,536
+        tokens is added by the closed form of the capped but unrounded log-normal, off by less
+        than 1e-6 / sigma tokens.
+        """
+        low, high = self.support()
+        split = min(max(low, SUMMED_TOKENS), high)
+        mean = low + float(self.survival(np.arange(low, split)).sum())
+        return mean + self._unrounded_excess(split, high) if split < high else mean
+
+    def _unrounded_excess(self, start: int, stop: int) -> float:
+        """Integral of P(Y > y) from `start` to `stop`, Y the log-normal before rounding."""
+        from scipy.special import ndtr
+
+        weights, mu, sigma = self._parameters()
+
+        def below(edge: int) -> NDArray[np.float64]:  # E[min(Y, edge)] of each component
+            z = (np.log(edge) - mu) / sigma
+            capped: NDArray[np.float64] = np.exp(mu + sigma**2 / 2) * ndtr(z - sigma)
+            capped += edge * ndtr(-z)
+            return capped
+
+        return float(weights @ (below(stop) - below(start)))
+
+    def _bounds(self) -> str:
+        return f"at least {self.min}" if self.max is None else f"{self.min} to {self.max}"
+
+
+class LognormalLength(_Lognormal):
+    """A log-normal: `mu` and `sigma` are of the natural logarithm of tokens."""
+
+    kind: Literal["lognormal"] = "lognormal"
+    mu: Mu
+    sigma: Sigma
+
+    def _parameters(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        return np.ones(1), np.array([self.mu]), np.array([self.sigma])
+
+    def describe(self) -> str:
+        """The law in a few words."""
+        return f"lognormal(mu {self.mu:g}, sigma {self.sigma:g}), {self._bounds()} tokens"
+
+
+class LognormalMixtureLength(_Lognormal):
+    """A mixture of log-normals: `weights`, `mu` and `sigma` give one number per component.
+
+    Weights must sum to 1 within 0.001 (published fits are rounded) and are then normalised.
+    """
+
+    kind: Literal["lognormal_mixture"] = "lognormal_mixture"
+    weights: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(strict=False)
+    mu: tuple[Mu, ...] = Field(strict=False)
+    sigma: tuple[Sigma, ...] = Field(strict=False)
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_sum_to_one(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
+        if abs(sum(weights) - 1.0) > 1e-3:
+            raise ValueError(f"weights must sum to 1, these sum to {sum(weights):g}")
+        return weights
+
+    @model_validator(mode="after")
+    def _same_length(self) -> LognormalMixtureLength:
+        counts = len(self.weights), len(self.mu), len(self.sigma)
+        if len(set(counts)) > 1:
+            raise ValueError(
+                "weights, mu and sigma must have one number per component, "
+                f"they have {counts[0]}, {counts[1]} and {counts[2]}"
+            )
+        return self
+
+    def _parameters(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        weights = np.array(self.weights)
+        return weights / weights.sum(), np.array(self.mu), np.array(self.sigma)
+
+    def describe(self) -> str:
+        """The law in a few words."""
+        return f"lognormal_mixture of {len(self.weights)}, {self._bounds()} tokens"

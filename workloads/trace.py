@@ -1,0 +1,104 @@
+"""Requests replayed from a recorded trace: the `trace` workload."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from simulator.errors import InputError, Problem
+from workloads.batch import MAX_TOKENS, RequestBatch
+from workloads.lengths import LengthLaw
+from workloads.schema import Section
+from workloads.synthetic import draw_lengths
+from workloads.traces import READERS, read_trace
+
+
+class TraceWorkload(Section):
+    """Arrival times, prompt and answer lengths from a file, optionally with thinking added.
+
+    `rate_scale` 2 means twice the requests per second: times are divided by it. The first `limit`
+    requests are taken, or those before `duration_s` (after scaling), whichever ends first.
+    Published traces record no thinking; `thinking_tokens` draws it, and it comes before the
+    traced answer, which keeps its length. `path` is relative to the experiment file.
+    """
+
+    kind: Literal["trace"] = "trace"
+    class_name: str = Field("default", min_length=1)
+    path: str = Field(min_length=1)
+    format: str = Field("auto", json_schema_extra={"enum": ["auto", *READERS]})
+    rate_scale: float = Field(1.0, gt=0, le=1e9)
+    limit: int | None = Field(None, ge=1)
+    duration_s: float | None = Field(None, gt=0)
+    thinking_tokens: LengthLaw | None = None
+    max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
+
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, format: str) -> str:
+        if format != "auto" and format not in READERS:
+            known = ", ".join(["auto", *READERS])
+            raise ValueError(f"unknown trace format {format!r}; known: {known}")
+        return format
+
+    def resolve(self, base_dir: Path | None = None) -> Path:
+        """Where the trace is: `path`, taken from `base_dir` (or the current directory)."""
+        return (base_dir or Path()) / os.path.expanduser(self.path)
+
+    def check(self, base_dir: Path | None = None) -> list[Problem]:
+        """What is wrong with `path` without reading the file: empty, or that it is missing."""
+        path = self.resolve(base_dir)
+        if path.is_file():
+            return []
+        wrong = "is not a file" if path.exists() else "no such file"
+        return [Problem(f"{wrong}: {path}", field="workload.path")]
+
+    def generate(
+        self, seed: int, *, duration_s: float | None = None, base_dir: Path | None = None
+    ) -> RequestBatch:
+        """Reads the trace and draws what it lacks.
+
+        `duration_s` ends the arrivals if the workload sets neither `limit` nor `duration_s`.
+        Raises InputError for a missing or malformed trace, or if no request is left.
+        """
+        path = self.resolve(base_dir)
+        rows, reader = read_trace(path, self.format)
+        if self.limit is not None or self.duration_s is not None:
+            duration_s = self.duration_s
+        arrival_s = rows.arrival_s / self.rate_scale
+        n = len(arrival_s)
+        if duration_s is not None:
+            n = int(np.searchsorted(arrival_s, duration_s, side="left"))
+        if self.limit is not None:
+            n = min(n, self.limit)
+        if n == 0:
+            message = f"no request arrives in {duration_s:g} s"
+            raise InputError(Problem(message, file=str(path), field="workload.duration_s"))
+
+        source = f"trace: {reader.title} {path.name}"
+        taken = f", first {n:,} of {len(arrival_s):,} requests" if n < len(arrival_s) else ""
+        scaled = f", rate x {self.rate_scale:g}" if self.rate_scale != 1 else ""
+        thinking = np.zeros(n, dtype=np.int64)
+        thinking_source = "none: the trace records no thinking"
+        if self.thinking_tokens is not None:
+            thinking = draw_lengths(self.thinking_tokens, seed, "thinking", self.class_name, n)
+            thinking_source = f"drawn: {self.thinking_tokens.describe()}"
+        return RequestBatch(
+            arrival_s=arrival_s[:n],
+            prompt_tokens=rows.prompt_tokens[:n],
+            thinking_tokens=thinking,
+            answer_tokens=rows.answer_tokens[:n],
+            max_tokens=np.full(n, self.max_tokens or 0, dtype=np.int64),
+            class_id=np.zeros(n, dtype=np.int32),
+            class_names=(self.class_name,),
+            provenance={
+                "arrival_s": source + scaled + taken,
+                "prompt_tokens": source,
+                "thinking_tokens": thinking_source,
+                "answer_tokens": source,
+            },
+            dropped=dict(rows.dropped),
+        )
