@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from simulator.config.loader import load_experiment
     from simulator.errors import InputError, IntegrityError, PonderError
     from simulator.result import Result
-    from simulator.run import run
+    from simulator.runner import run
 
 __all__ = ["InputError", "IntegrityError", "PonderError", "Result", "load_experiment", "run"]
 
@@ -22,7 +22,7 @@ _HOMES = {
     "PonderError": "simulator.errors",
     "Result": "simulator.result",
     "load_experiment": "simulator.config.loader",
-    "run": "simulator.run",
+    "run": "simulator.runner",
 }
 
 

@@ -18,6 +18,7 @@ from simulator.metrics.summary import summarise
 
 if TYPE_CHECKING:
     from simulator.report.table import SummaryTable
+    from simulator.report.worker import PlotWorker
 
 # What a result directory holds; a directory with all of RESULT_MARKS and nothing foreign is one.
 RESULT_FILES = frozenset(
@@ -85,8 +86,10 @@ class Result:
 
         return yaml.safe_dump(self.experiment, sort_keys=False, allow_unicode=True)
 
-    def save(self, directory: str | Path) -> Path:
+    def save(self, directory: str | Path, plot_worker: PlotWorker | None = None) -> Path:
         """Write the result directory and return its path.
+
+        With a `plot_worker`, it draws the plots, at the same time as the rest is written.
 
         Files: experiment.yaml, summary.json, requests.parquet, queries.parquet, timeline.parquet,
         provenance.json, report.html, plots/*.png. Equal runs write equal bytes, provenance.json
@@ -100,29 +103,36 @@ class Result:
         partial = target.with_name(f".{target.name}.{token}.partial")
         partial.mkdir()
         try:
-            self._write(partial)
+            self._write(partial, plot_worker)
             _put_in_place(partial, target, target.with_name(f".{target.name}.{token}.old"))
         except BaseException:  # an interrupted run cleans up as well
             shutil.rmtree(partial, ignore_errors=True)
             raise
         return target
 
-    def _write(self, directory: Path) -> None:
+    def _write(self, directory: Path, plot_worker: PlotWorker | None) -> None:
         from simulator.exports.parquet import write_parquet
         from simulator.exports.vllm_json import write_json
         from simulator.report.html import render_html
-        from simulator.report.plots import render_plots
 
+        if plot_worker is not None:
+            plot_worker.submit(self)
         (directory / "experiment.yaml").write_text(self.experiment_yaml(), encoding="utf-8")
         write_json(self.summary, directory / "summary.json")
         for name in ("requests", "queries", "timeline"):
             write_parquet(getattr(self, name), directory / f"{name}.parquet")
-        plots = render_plots(self)
+        plots = _plots(self) if plot_worker is None else plot_worker.images()
         (directory / "plots").mkdir()
         for name, image in plots.items():
             (directory / "plots" / f"{name}.png").write_bytes(image)
         (directory / "report.html").write_text(render_html(self, plots), encoding="utf-8")
         write_json(self.provenance, directory / "provenance.json")
+
+
+def _plots(result: Result) -> dict[str, bytes]:
+    from simulator.report.plots import render_plots
+
+    return render_plots(result)
 
 
 def check_output_directory(directory: str | Path) -> Path:

@@ -12,6 +12,7 @@ import gzip
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,9 +79,13 @@ def serve(
     replica = kind(clock, config, cost, requests, check_integrity=check_integrity)
     Source(clock, requests["arrival_s"], replica.offer)
     for cancel_s, i in cancels:
-        clock.timeout(cancel_s).callbacks.append(lambda _, i=i: replica.cancel(i))
+        clock.timeout(cancel_s).callbacks.append(partial(_cancel, replica, i))
     clock.run()
     return replica
+
+
+def _cancel(replica: Replica, i: int, _: object) -> None:
+    replica.cancel(i)
 
 
 @dataclass(frozen=True)

@@ -49,16 +49,19 @@ def command(
 
     from rich.console import Console
 
-    from simulator.result import check_output_directory
-    from simulator.run import run
+    from simulator.report.worker import PlotWorker
 
-    check_output_directory(directory)  # before the work, not after it
-    try:
-        with _progress(shown=not quiet and sys.stderr.isatty()) as progress:
-            result = run(loaded, progress=progress)
-    except InputError as error:
-        raise InputError(located(error.problems, source)) from None
-    result.save(directory)
+    with PlotWorker() as plot_worker:  # it starts up while we do
+        from simulator.result import check_output_directory
+        from simulator.runner import run
+
+        check_output_directory(directory)  # before the work, not after it
+        try:
+            with _progress(shown=not quiet and sys.stderr.isatty()) as progress:
+                result = run(loaded, progress=progress)
+        except InputError as error:
+            raise InputError(located(error.problems, source)) from None
+        result.save(directory, plot_worker)
     console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
     console.print(result.table())
     click.echo(f"result: {directory}")
