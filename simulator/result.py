@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from functools import cached_property
@@ -11,29 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from simulator.errors import InputError, Problem
+from simulator.exports.directory import check_output_directory, put_in_place
 from simulator.metrics.latency import query_table, request_latencies
 from simulator.metrics.record import RunRecord
 from simulator.metrics.summary import summarise
 
 if TYPE_CHECKING:
     from simulator.report.table import SummaryTable
-    from simulator.report.worker import PlotWorker
-
-# What a result directory holds; a directory with all of RESULT_MARKS and nothing foreign is one.
-RESULT_FILES = frozenset(
-    {
-        "experiment.yaml",
-        "summary.json",
-        "requests.parquet",
-        "queries.parquet",
-        "timeline.parquet",
-        "provenance.json",
-        "report.html",
-        "plots",
-    }
-)
-RESULT_MARKS = frozenset({"experiment.yaml", "summary.json", "provenance.json"})
 
 
 class Result:
@@ -86,10 +69,8 @@ class Result:
 
         return yaml.safe_dump(self.experiment, sort_keys=False, allow_unicode=True)
 
-    def save(self, directory: str | Path, plot_worker: PlotWorker | None = None) -> Path:
+    def save(self, directory: str | Path) -> Path:
         """Write the result directory and return its path.
-
-        With a `plot_worker`, it draws the plots, at the same time as the rest is written.
 
         Files: experiment.yaml, summary.json, requests.parquet, queries.parquet, timeline.parquet,
         provenance.json, report.html, plots/*.png. Equal runs write equal bytes, provenance.json
@@ -103,84 +84,26 @@ class Result:
         partial = target.with_name(f".{target.name}.{token}.partial")
         partial.mkdir()
         try:
-            self._write(partial, plot_worker)
-            _put_in_place(partial, target, target.with_name(f".{target.name}.{token}.old"))
+            self._write(partial)
+            put_in_place(partial, target, target.with_name(f".{target.name}.{token}.old"))
         except BaseException:  # an interrupted run cleans up as well
             shutil.rmtree(partial, ignore_errors=True)
             raise
         return target
 
-    def _write(self, directory: Path, plot_worker: PlotWorker | None) -> None:
+    def _write(self, directory: Path) -> None:
         from simulator.exports.parquet import write_parquet
         from simulator.exports.vllm_json import write_json
         from simulator.report.html import render_html
+        from simulator.report.plots import render_plots
 
-        if plot_worker is not None:
-            plot_worker.submit(self)
         (directory / "experiment.yaml").write_text(self.experiment_yaml(), encoding="utf-8")
         write_json(self.summary, directory / "summary.json")
         for name in ("requests", "queries", "timeline"):
             write_parquet(getattr(self, name), directory / f"{name}.parquet")
-        plots = _plots(self) if plot_worker is None else plot_worker.images()
+        plots = render_plots(self)
         (directory / "plots").mkdir()
         for name, image in plots.items():
             (directory / "plots" / f"{name}.png").write_bytes(image)
         (directory / "report.html").write_text(render_html(self, plots), encoding="utf-8")
         write_json(self.provenance, directory / "provenance.json")
-
-
-def _plots(result: Result) -> dict[str, bytes]:
-    from simulator.report.plots import render_plots
-
-    return render_plots(result)
-
-
-def check_output_directory(directory: str | Path) -> Path:
-    """The absolute path of `directory` if a result may be written there.
-
-    It may if nothing is there, or an empty directory, or an earlier result and nothing else.
-    Raises InputError otherwise, naming what stands in the way. Call it before a long run.
-    """
-    target = Path(directory).resolve()
-    if not target.exists():
-        above = next(parent for parent in target.parents if parent.exists())
-        if not (above.is_dir() and os.access(above, os.W_OK)):
-            raise InputError(Problem(f"cannot be made in {above}", file=str(directory)))
-        return target
-    if not target.is_dir():
-        raise InputError(Problem("exists and is not a directory", file=str(directory)))
-    names = {entry.name for entry in target.iterdir()}
-    if not names:
-        return target
-    if not names >= RESULT_MARKS:
-        raise InputError(
-            Problem(
-                "is not empty and not an earlier result of ponder; choose another directory",
-                file=str(directory),
-            )
-        )
-    foreign = sorted(names - RESULT_FILES)
-    if foreign:
-        raise InputError(
-            Problem(
-                "is an earlier result, but also holds files that replacing it would delete: "
-                + ", ".join(foreign),
-                file=str(directory),
-            )
-        )
-    return target
-
-
-def _put_in_place(partial: Path, target: Path, aside: Path) -> None:
-    """Rename `partial` to `target`; an earlier result steps aside first and is then removed."""
-    if not target.exists():
-        os.rename(partial, target)
-        return
-    os.rename(target, aside)
-    try:
-        os.rename(partial, target)
-    except BaseException:
-        if not target.exists():
-            os.rename(aside, target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +14,14 @@ from simulator.cost.iteration_time import CostTable, tabulate
 from simulator.engine.request import new_requests
 from simulator.exports.provenance import collect_provenance
 from simulator.metrics.capacity import capacity_rps
-from simulator.metrics.recorder import record_run
 from simulator.metrics.window import Window, by_requests, by_seconds
-from simulator.result import Result
 from simulator.routers import ROUTERS
+from simulator.simulation import Simulation
 from workloads.batch import RequestBatch
 from workloads.trace import TraceWorkload
+
+if TYPE_CHECKING:
+    from simulator.result import Result
 
 _TIMELINE_ROWS = 1000  # while requests arrive, where the experiment does not say
 
@@ -32,6 +35,13 @@ def run(
     time. `check_integrity` tests the engine's invariants at every iteration boundary (slow).
     Raises `InputError` for what only shows when the workload is read or the model is loaded.
     """
+    return simulate(experiment, progress=progress, check_integrity=check_integrity).result()
+
+
+def simulate(
+    experiment: Experiment, *, progress: Progress | None = None, check_integrity: bool = False
+) -> Simulation:
+    """As `run`, but stops short of the tables and metrics."""
     experiment = resolved(experiment)
     pool = resolve_pool(experiment.pool_name, experiment.pool)
     batch = experiment.workload.generate(
@@ -64,13 +74,13 @@ def run(
         check_integrity=check_integrity,
     )
     drain_s = experiment.measure.drain_s
-    cluster.run(math.inf if drain_s is None else last_s + drain_s, progress)
+    outcome = cluster.run(math.inf if drain_s is None else last_s + drain_s, progress)
     served = np.where(batch.max_tokens > 0, np.minimum(output, batch.max_tokens), output)
     served = np.minimum(served, np.maximum(pool.engine.max_model_len - batch.prompt_tokens, 1))
-    record = record_run(
-        cluster,
-        window,
-        batch.class_names,
+    return Simulation(
+        outcome=outcome,
+        window=window,
+        class_names=batch.class_names,
         num_gpus=experiment.pool.num_gpus,
         price_usd_per_gpu_hour=pool.price_usd_per_gpu_hour,
         capacity_rps=experiment.pool.replicas
@@ -79,11 +89,11 @@ def run(
         seed=experiment.seed,
         name=experiment.name,
         slo=experiment.slo.targets(),
+        experiment=experiment.to_dict(),
+        provenance=collect_provenance(
+            seed=experiment.seed, inputs=_inputs(experiment), wall_s=outcome.wall_s
+        ),
     )
-    provenance = collect_provenance(
-        seed=experiment.seed, inputs=_inputs(experiment), wall_s=cluster.wall_s
-    )
-    return Result(record, experiment.to_dict(), provenance)
 
 
 def _cost(pool: ResolvedPool) -> CostTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,30 +41,29 @@ def command(
     Prints a table of latencies, throughput, goodput and cost, and writes a result directory with
     the same numbers, every request and a timeline.
     """
-    from simulator.config.loader import load_with_source, located
-    from simulator.errors import InputError
+    from simulator.report.reporter import Reporter
 
-    # Bad input is said before pandas and numba are imported for a run that will not be.
-    loaded, source = load_with_source(experiment, overrides, seed)
-    directory = out or Path("results") / f"{loaded.name}-seed{loaded.seed}"
+    with Reporter() as reporter:  # it starts up while we do
+        from simulator.config.loader import load_with_source, located
+        from simulator.errors import InputError
 
-    from rich.console import Console
+        # Bad input is said before pandas and numba are imported for a run that will not be.
+        loaded, source = load_with_source(experiment, overrides, seed)
+        directory = out or Path("results") / f"{loaded.name}-seed{loaded.seed}"
 
-    from simulator.report.worker import PlotWorker
-
-    with PlotWorker() as plot_worker:  # it starts up while we do
-        from simulator.result import check_output_directory
-        from simulator.runner import run
+        from simulator.exports.directory import check_output_directory
+        from simulator.runner import simulate
 
         check_output_directory(directory)  # before the work, not after it
         try:
             with _progress(shown=not quiet and sys.stderr.isatty()) as progress:
-                result = run(loaded, progress=progress)
+                simulation = simulate(loaded, progress=progress)
         except InputError as error:
             raise InputError(located(error.problems, source)) from None
-        result.save(directory, plot_worker)
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
-    console.print(result.table())
+        terminal = sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if terminal else WIDTH_WITHOUT_TERMINAL
+        table = reporter.report(simulation, directory.resolve(), width, terminal)
+    click.echo(table, nl=False)
     click.echo(f"result: {directory}")
 
 

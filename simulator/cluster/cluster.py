@@ -9,10 +9,12 @@ from collections.abc import Callable
 import numpy as np
 from simpy.core import EmptySchedule, StopSimulation
 
+from simulator.cluster.outcome import Outcome
 from simulator.cluster.source import Source
 from simulator.cost.iteration_time import CostTable
 from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
+from simulator.engine.itl import EDGES_S
 from simulator.engine.replica import Replica
 from simulator.routers.base import Router
 
@@ -25,9 +27,8 @@ _SECONDS_PER_TICK = 0.1
 class Cluster:
     """Replicas, the router before them, and the requests that will arrive.
 
-    `requests` is a `REQUEST` array in order of arrival; it is filled in by `run`. `refused` maps a
-    request to the reason it was rejected for. Inter-token gaps of all replicas go into one
-    histogram, `itl`, in as many slices of `itl_span_s` as it has rows.
+    `requests` is a `REQUEST` array in order of arrival; it is filled in by `run`. Inter-token gaps
+    of all replicas go into one histogram, in as many slices of `itl_span_s` as it has rows.
     """
 
     def __init__(
@@ -46,9 +47,8 @@ class Cluster:
         self.clock = Clock()
         self.requests = requests
         self.router = router
-        self.refused: dict[int, str] = {}
-        self.end_s = math.nan
-        self.wall_s = math.nan
+        self._config = config
+        self._refused: dict[int, str] = {}
         self.replicas = [
             Replica(
                 self.clock,
@@ -67,22 +67,15 @@ class Cluster:
             replica.share_itl(self.replicas[0])
         self._source = Source(self.clock, requests["arrival_s"], self._submit)
 
-    @property
-    def itl(self) -> np.ndarray:
-        """Histogram of gaps between consecutive tokens of measured requests, [slices, bins]."""
-        return self.replicas[0].arrays.itl
-
     def _submit(self, i: int) -> None:
         reason = self.replicas[self.router.choose(i)].offer(i)
         if reason is not None:
-            self.refused[i] = reason
+            self._refused[i] = reason
 
-    def run(self, until_s: float = math.inf, progress: Progress | None = None) -> None:
+    def run(self, until_s: float = math.inf, progress: Progress | None = None) -> Outcome:
         """Run until `until_s` (seconds), or until every request has left.
 
         `progress(sim_time_s, requests_done, requests_total)` is called about ten times a second.
-        Afterwards `end_s` is the simulated time at which the run ended, and the request table and
-        the replicas' counters are final.
         """
         started = time.perf_counter()
         if until_s < math.inf:
@@ -98,22 +91,28 @@ class Cluster:
                     ticked = time.perf_counter()
         except (EmptySchedule, StopSimulation):
             pass
-        self.wall_s = time.perf_counter() - started
+        wall_s = time.perf_counter() - started
         last = max(float(replica.arrays.state[0]["now_s"]) for replica in self.replicas)
         arrived = float(self.requests["arrival_s"][self._source.submitted - 1])
-        self.end_s = until_s if self._left_behind() else max(last, arrived)
+        done = self._departed()
+        end_s = until_s if done < len(self.requests) else max(last, arrived)
         for replica in self.replicas:
-            replica.finish(self.end_s)
+            replica.finish(end_s)
         if progress is not None:
-            progress(self.end_s, self._departed(), len(self.requests))
-
-    @property
-    def arrived(self) -> int:
-        """Requests that have arrived so far: the first so many of the table."""
-        return self._source.submitted
+            progress(end_s, done, len(self.requests))
+        arrays = [replica.arrays for replica in self.replicas]
+        return Outcome(
+            config=self._config,
+            requests=self.requests[: self._source.submitted],
+            refused=self._refused,
+            states=np.concatenate([each.state for each in arrays]),
+            samples=[each.samples[: each.state[0]["num_samples"]] for each in arrays],
+            marks=np.stack([each.marks for each in arrays]),
+            itl=arrays[0].itl,
+            itl_edges_s=EDGES_S,
+            end_s=end_s,
+            wall_s=wall_s,
+        )
 
     def _departed(self) -> int:
-        return len(self.refused) + sum(int(r.arrays.state[0]["departed"]) for r in self.replicas)
-
-    def _left_behind(self) -> bool:
-        return self._departed() < len(self.requests)
+        return len(self._refused) + sum(int(r.arrays.state[0]["departed"]) for r in self.replicas)

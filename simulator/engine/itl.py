@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from simulator.engine.jit import Array, Record, kernel
+from simulator.engine.jit import Array, Record, entry, kernel
 
 BIN_WIDTH = 0.005  # in natural log: percentiles are exact to 0.5 %
 MIN_S = 1e-5
@@ -20,7 +20,7 @@ SLICES = 24
 EDGES_S = np.exp(_LOG_MIN + BIN_WIDTH * np.arange(NUM_BINS + 1))
 
 
-@kernel
+@entry
 def bin_of(gap_s: float) -> int:
     """Index of the bin that holds a gap; gaps outside [MIN_S, MAX_S) go to the end bins."""
     if gap_s <= MIN_S:

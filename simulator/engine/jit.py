@@ -38,7 +38,17 @@ _CACHE_DIR = _cache_dir()
 
 
 def kernel(function: F) -> F:
-    """Compile `function` in nopython mode, cached on disk; IEEE arithmetic is kept as written."""
+    """Compile `function` in nopython mode, for other compiled functions to call (only for them).
+
+    IEEE arithmetic is kept as written. Neither a wrapper for Python nor a cache of its own: the
+    entry points that call it are cached with it inside, which halves the time of a first run.
+    """
+    bare: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return cast(F, numba.njit(error_model="numpy", **bare)(function))
+
+
+def entry(function: F) -> F:
+    """Compile a function that Python calls, cached on disk."""
     saved = numba_config.CACHE_DIR
     numba_config.CACHE_DIR = _CACHE_DIR
     try:

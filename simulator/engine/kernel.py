@@ -11,7 +11,7 @@ from simulator.engine.iteration import (
     start_mixed_iteration,
     start_pure_span,
 )
-from simulator.engine.jit import Array, Record, kernel
+from simulator.engine.jit import Array, Record, entry, kernel
 from simulator.engine.queueing import blocks_for, drop_cancelled, push_back
 from simulator.engine.request import REJECTED
 from simulator.engine.sampling import sample_until
@@ -26,7 +26,7 @@ TOO_LONG_PROMPT, TOO_LONG_TOTAL, TOO_LARGE_FOR_KV = -1, -2, -3
 STUCK = 100
 
 
-@kernel
+@entry
 def advance(
     req: Array,
     state: Array,
@@ -107,7 +107,7 @@ def refusal(s: Record, r: Record) -> int:
     return 0
 
 
-@kernel
+@entry
 def offer(
     req: Array,
     state: Array,
@@ -160,7 +160,7 @@ def offer(
     return reach_s(end_s(s, j))
 
 
-@kernel
+@entry
 def withdraw(
     req: Array,
     state: Array,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.engine.jit import Array, Record, kernel
+from simulator.engine.jit import Array, Record, entry, kernel
 from simulator.engine.spans import blocks_taken, end_s, iterations_done, reach_s
 from simulator.engine.state import IN_SPAN, MAX_SAMPLES, ROW_RUNNING
 
@@ -26,7 +26,7 @@ def note(s: Record, phases: Array, row: Record, t_s: float) -> None:
     row.kv_used_blocks = used
 
 
-@kernel
+@entry
 def set_next_sample(s: Record, marks: Array) -> None:
     """The earlier of the next grid point and the next mark."""
     s.next_sample_s = s.num_samples * s.grid_s
@@ -52,7 +52,7 @@ def sample_until(s: Record, phases: Array, samples: Array, marks: Array, t_s: fl
         set_next_sample(s, marks)
 
 
-@kernel
+@entry
 def finish_sampling(
     req: Array,
     state: Array,

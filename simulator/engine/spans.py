@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from simulator.engine.jit import Array, Record, kernel
+from simulator.engine.jit import Array, Record, entry, kernel
 
 RELATIVE_TOLERANCE = 1e-9
 ABSOLUTE_TOLERANCE_S = 1e-12
@@ -38,7 +38,7 @@ def _estimate(s: Record, t_s: float) -> float:
     return min(j, float(s.k))
 
 
-@kernel
+@entry
 def boundary_at(s: Record, t_s: float) -> int:
     """First iteration j >= 1 of the span at whose end something of time `t_s` is seen."""
     j = max(int(_estimate(s, t_s)), 1)
@@ -60,7 +60,7 @@ def iterations_done(s: Record, t_s: float) -> int:
     return j
 
 
-@kernel
+@entry
 def blocks_taken(s: Record, phases: Array, j: int) -> int:
     """Blocks that the decodes take in the j iterations that follow the first of the span."""
     size = s.block_size

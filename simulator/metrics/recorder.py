@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from simulator.cluster.cluster import Cluster
-from simulator.engine.itl import EDGES_S
+from simulator.cluster.outcome import Outcome
 from simulator.engine.request import COMPLETED, NEW, REJECTED, STATUS_NAMES
 from simulator.metrics.record import REQUEST_COLUMNS, TIMELINE_COLUMNS, RunRecord
 from simulator.metrics.window import Window
 
 
 def record_run(
-    cluster: Cluster,
+    outcome: Outcome,
     window: Window,
     class_names: tuple[str, ...],
     *,
@@ -25,34 +24,33 @@ def record_run(
     name: str,
     slo: dict[str, float],
 ) -> RunRecord:
-    """Everything `cluster` recorded while it ran; requests that had not arrived are left out."""
-    requests = request_frame(cluster, class_names)
-    states = [replica.arrays.state[0] for replica in cluster.replicas]
-    end_s = min(window.end_s, cluster.end_s)
+    """Everything recorded in a run, as metrics read it."""
+    requests = request_frame(outcome, class_names)
+    end_s = min(window.end_s, outcome.end_s)
     start_s = min(window.start_s, end_s)
     finish_s = requests["finish_s"].to_numpy(np.float64)
-    closing = (finish_s >= start_s) & ((finish_s < end_s) | (end_s >= cluster.end_s))
+    closing = (finish_s >= start_s) & ((finish_s < end_s) | (end_s >= outcome.end_s))
     closing &= (requests["status"] == "completed").to_numpy(bool)
-    config = cluster.replicas[0].config
+    config, states = outcome.config, outcome.states
     return RunRecord(
         requests=requests,
-        itl_edges_s=EDGES_S,
-        itl_counts=cluster.itl.sum(axis=0),
-        itl_batch_counts=cluster.itl,
-        timeline=timeline_frame(cluster),
+        itl_edges_s=outcome.itl_edges_s,
+        itl_counts=outcome.itl.sum(axis=0),
+        itl_batch_counts=outcome.itl,
+        timeline=timeline_frame(outcome),
         window_s=(start_s, end_s),
-        window_output_tokens=_output_tokens_between_marks(cluster),
+        window_output_tokens=_output_tokens_between_marks(outcome),
         window_prompt_tokens=int(requests["prompt_tokens"].to_numpy()[closing].sum()),
-        end_s=cluster.end_s,
+        end_s=outcome.end_s,
         num_gpus=num_gpus,
         price_usd_per_gpu_hour=price_usd_per_gpu_hour,
         kv_blocks_per_replica=config.usable_blocks,
         block_size=config.block_size,
-        replicas=len(cluster.replicas),
-        peak_kv_blocks=max(int(state["peak_blocks"]) for state in states),
-        iterations=sum(int(state["n"]) for state in states),
-        spans=sum(int(state["spans"]) for state in states),
-        wall_s=cluster.wall_s,
+        replicas=len(states),
+        peak_kv_blocks=int(states["peak_blocks"].max()),
+        iterations=int(states["n"].sum()),
+        spans=int(states["spans"].sum()),
+        wall_s=outcome.wall_s,
         notes=notes,
         capacity_rps=capacity_rps,
         seed=seed,
@@ -61,9 +59,9 @@ def record_run(
     )
 
 
-def request_frame(cluster: Cluster, class_names: tuple[str, ...]) -> pd.DataFrame:
+def request_frame(outcome: Outcome, class_names: tuple[str, ...]) -> pd.DataFrame:
     """The request table as a DataFrame with `REQUEST_COLUMNS`, latency parts worked out."""
-    table = cluster.requests[: cluster.arrived]
+    table = outcome.requests
     status = table["status"]
     completed = status == COMPLETED
     cut = completed & (table["generated_tokens"] < table["output_tokens"])
@@ -88,7 +86,7 @@ def request_frame(cluster: Cluster, class_names: tuple[str, ...]) -> pd.DataFram
         "max_tokens": table["max_tokens"],
         "status": np.array(STATUS_NAMES, dtype=object)[status],
         "finish_reason": np.where(completed, np.where(cut, "length", "stop"), ""),
-        "reason": [cluster.refused.get(i, "") for i in range(len(table))],
+        "reason": [outcome.refused.get(i, "") for i in range(len(table))],
         "replica": table["replica"],
         "first_scheduled_s": table["first_scheduled_s"],
         "first_token_s": table["first_token_s"],
@@ -104,28 +102,22 @@ def request_frame(cluster: Cluster, class_names: tuple[str, ...]) -> pd.DataFram
     return pd.DataFrame(columns, columns=list(REQUEST_COLUMNS))
 
 
-def timeline_frame(cluster: Cluster) -> pd.DataFrame:
+def timeline_frame(outcome: Outcome) -> pd.DataFrame:
     """Samples of all replicas on the coarsest grid any of them had to fall back to."""
-    states = [replica.arrays.state[0] for replica in cluster.replicas]
-    coarsest_s = max(float(state["grid_s"]) for state in states)
-    kept = []
-    for replica, state in zip(cluster.replicas, states, strict=True):
-        every = round(coarsest_s / float(state["grid_s"]))
-        kept.append(replica.arrays.samples[: int(state["num_samples"]) : every])
+    grids_s = outcome.states["grid_s"]
+    steps = np.rint(grids_s.max() / grids_s).astype(int)
+    kept = [samples[::step] for samples, step in zip(outcome.samples, steps, strict=True)]
     shortest = min(len(samples) for samples in kept)
     rows = np.concatenate([samples[:shortest] for samples in kept])
     frame = pd.DataFrame({name: rows[name] for name in rows.dtype.names or ()})
     frame["replica"] = np.repeat(np.arange(len(kept)), shortest)
-    frame["kv_used_frac"] = frame["kv_used_blocks"] / cluster.replicas[0].config.usable_blocks
+    frame["kv_used_frac"] = frame["kv_used_blocks"] / outcome.config.usable_blocks
     frame = frame.sort_values(["t_s", "replica"], kind="stable", ignore_index=True)
     return frame[list(TIMELINE_COLUMNS)]
 
 
-def _output_tokens_between_marks(cluster: Cluster) -> int:
+def _output_tokens_between_marks(outcome: Outcome) -> int:
     """Output tokens emitted between the window's start and its end (or the run's)."""
-    total = 0
-    for replica in cluster.replicas:
-        marks = replica.arrays.marks
-        last = marks[1] if len(marks) > 1 else replica.arrays.state[0]
-        total += int(last["output_tokens"]) - int(marks[0]["output_tokens"])
-    return total
+    marks = outcome.marks["output_tokens"]
+    last = marks[:, 1] if marks.shape[1] > 1 else outcome.states["output_tokens"]
+    return int((last - marks[:, 0]).sum())

@@ -66,7 +66,7 @@ def test_an_interrupted_run_leaves_nothing(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("simulator.runner.run", interrupt)
+    monkeypatch.setattr("simulator.runner.simulate", interrupt)
     outcome = ponder("run", "good.yaml")
     assert outcome.code == 130
     assert "Traceback" not in outcome.err
@@ -79,7 +79,7 @@ def test_problems_found_while_running_name_the_line(
     def refuse(*_: object, **__: object) -> None:
         raise InputError(Problem("too many", field="workload.num_requests"))
 
-    monkeypatch.setattr("simulator.runner.run", refuse)
+    monkeypatch.setattr("simulator.runner.simulate", refuse)
     outcome = ponder("run", "good.yaml")
     assert outcome.code == 2
     assert outcome.errors == ["error: good.yaml:20: workload.num_requests: too many"]

@@ -8,7 +8,7 @@ import pytest
 from fake_record import fake_record
 from matplotlib.figure import Figure
 
-from simulator.metrics import LATENCY_PARTS
+from simulator.metrics.record import LATENCY_PARTS
 from simulator.report.html import render_html
 from simulator.report.plots import (
     PLOTS,

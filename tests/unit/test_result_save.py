@@ -12,9 +12,10 @@ import yaml
 from fake_record import fake_record
 
 from simulator.errors import InputError
-from simulator.exports import collect_provenance
+from simulator.exports.directory import RESULT_FILES, check_output_directory
 from simulator.exports.parquet import write_parquet
-from simulator.result import RESULT_FILES, Result, check_output_directory
+from simulator.exports.provenance import collect_provenance
+from simulator.result import Result
 
 EXPERIMENT = {"name": "quickstart", "seed": 0, "pools": {"main": {"model": "llama-3.1-8b"}}}
 
@@ -75,7 +76,8 @@ def test_bytes_do_not_hang_on_the_hash_seed(tmp_path):
         "from pathlib import Path\n"
         "from fake_record import fake_record\n"
         "from simulator.result import Result\n"
-        "from simulator.exports import write_parquet, write_json\n"
+        "from simulator.exports.parquet import write_parquet\n"
+        "from simulator.exports.vllm_json import write_json\n"
         "result, out = Result(fake_record(80), {}), Path(sys.argv[2])\n"
         "write_parquet(result.requests, out / 'r'); write_json(result.summary, out / 's')\n"
         "print(hashlib.sha256((out / 'r').read_bytes() + (out / 's').read_bytes()).hexdigest())\n"
@@ -132,7 +134,7 @@ def test_until_the_end_only_a_hidden_sibling_exists(tmp_path, monkeypatch):
         seen.extend(path.name for path in tmp_path.iterdir())
         rename(source, target)
 
-    monkeypatch.setattr("simulator.result.os.rename", spy)
+    monkeypatch.setattr("simulator.exports.directory.os.rename", spy)
     make_result().save(tmp_path / "out")
     assert len(seen) == 1
     assert seen[0].startswith(".out.")
@@ -161,7 +163,7 @@ def test_an_earlier_result_survives_a_failed_replacement(tmp_path, monkeypatch):
             raise OSError("disk gone")
         rename(source, target)
 
-    monkeypatch.setattr("simulator.result.os.rename", fail)
+    monkeypatch.setattr("simulator.exports.directory.os.rename", fail)
     with pytest.raises(OSError, match="disk gone"):
         make_result(name="second").save(out)
     assert contents(out) == before

@@ -6,8 +6,9 @@ import pytest
 from fake_record import TOKEN_S, fake_record
 
 from simulator.exports.vllm_json import vllm_bench_result, write_json
-from simulator.metrics import LATENCY_PARTS, METRICS, query_table, summarise
-from simulator.metrics.record import RunRecord
+from simulator.metrics.latency import METRICS, query_table
+from simulator.metrics.record import LATENCY_PARTS, RunRecord
+from simulator.metrics.summary import summarise
 from simulator.result import Result
 
 VLLM_KEYS = {

@@ -1,0 +1,32 @@
+"""What a cluster leaves behind when it has run: arrays only, so that it travels well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.engine.config import EngineConfig
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The engine's own tables after a run.
+
+    `requests`: REQUEST[arrived], in order of arrival; those that had not arrived when the run ended
+    are left out. `refused`: request -> why it was rejected. `states`: STATE[replicas]. `samples`:
+    one SAMPLE array a replica. `marks`: SAMPLE[replicas, marks]. `itl`: int64[slices, bins], gaps
+    between consecutive tokens of measured requests, the bins having the edges `itl_edges_s`. Times
+    in simulated seconds, `wall_s` in real ones.
+    """
+
+    config: EngineConfig
+    requests: np.ndarray
+    refused: dict[int, str]
+    states: np.ndarray
+    samples: list[np.ndarray]
+    marks: np.ndarray
+    itl: np.ndarray
+    itl_edges_s: np.ndarray
+    end_s: float
+    wall_s: float

@@ -1,0 +1,49 @@
+"""A run that is over, on its way from the engine to the tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from simulator.cluster.outcome import Outcome
+from simulator.metrics.window import Window
+
+if TYPE_CHECKING:
+    from simulator.result import Result
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A run that is over, not yet looked at: plain arrays and settings, light to hand around."""
+
+    outcome: Outcome
+    window: Window
+    class_names: tuple[str, ...]
+    num_gpus: int
+    price_usd_per_gpu_hour: float
+    capacity_rps: float
+    notes: list[str]
+    name: str
+    seed: int
+    slo: dict[str, float]
+    experiment: dict[str, Any]
+    provenance: dict[str, Any]
+
+    def result(self) -> Result:
+        """The tables, metrics and summary of the run."""
+        from simulator.metrics.recorder import record_run
+        from simulator.result import Result
+
+        record = record_run(
+            self.outcome,
+            self.window,
+            self.class_names,
+            num_gpus=self.num_gpus,
+            price_usd_per_gpu_hour=self.price_usd_per_gpu_hour,
+            capacity_rps=self.capacity_rps,
+            notes=self.notes,
+            seed=self.seed,
+            name=self.name,
+            slo=self.slo,
+        )
+        return Result(record, self.experiment, self.provenance)
