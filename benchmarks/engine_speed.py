@@ -5,8 +5,10 @@
 Reference load: 20,000 requests, prompts LogNormal(6, 0.8) clipped to [8, 8000] tokens, outputs
 LogNormal(8, 1) clipped to [16, 32768], one replica with 27,000 blocks of 16, 256 seats, a budget of
 8,192 tokens; Poisson arrivals at 0.85 x the rate at which it completes requests when all are there
-at t = 0. Lengths x 8 means prompts, outputs, their caps and the KV blocks. Times are of the event loop alone, one core, every metric recorded, best of five. Timings on
-a shared machine are noisy: trust ratios from one run.
+at t = 0. "Lengths x 8" means prompts, outputs, their caps and the KV blocks.
+
+Times are of the event loop alone, one core, every metric recorded, best of five taken in turn.
+Timings on a shared machine are noisy: trust ratios from one run.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from simulator.cluster.cluster import Cluster
 from simulator.cluster.outcome import Outcome
 from simulator.engine.config import EngineConfig
 from simulator.engine.request import new_requests
-from simulator.routers import RoundRobin
+from simulator.routers.round_robin import RoundRobin
 from simulator.testing import linear_cost
 
 LOAD = 0.85
@@ -46,6 +48,7 @@ class Timing:
 
     @property
     def requests_per_s(self) -> float:
+        """Requests served per second of wall time."""
         return self.requests / self.wall_s
 
 

@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     StringConstraints,
+    field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -23,6 +24,7 @@ from pydantic_core import CoreSchema
 
 from simulator.config.presets import DEFAULT_PRESET
 from simulator.config.source import dump_yaml
+from simulator.routers import ROUTERS
 from workloads.synthetic import SyntheticWorkload
 from workloads.trace import TraceWorkload
 
@@ -122,8 +124,15 @@ class PoolSettings(_Settings):
 class RouterSettings(_Settings):
     """Which replica gets a request. May be written as just the kind."""
 
-    kind: Literal["round_robin"] = "round_robin"
-    """round_robin = each replica in turn."""
+    kind: str = Field("round_robin", json_schema_extra={"enum": list(ROUTERS)})
+    """Policy, by the name it is registered under; round_robin = each replica in turn."""
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in ROUTERS:
+            raise ValueError(f"unknown router {kind!r}; known: {', '.join(ROUTERS)}")
+        return kind
 
     @model_validator(mode="before")
     @classmethod

@@ -1,12 +1,19 @@
-"""Readers of published request traces, one format a file, found by name or by the first line."""
+"""Readers of published request traces, one format a file, found by name or by the first line.
+
+Every module of this package is imported here, so that a new file is all that a new format needs.
+"""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from pathlib import Path
 
 from simulator.errors import InputError, Problem
-from workloads.traces import azure_llm as azure_llm  # registers its reader
 from workloads.traces.base import READERS, TraceReader, TraceRows, first_line, read_bytes
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = ["READERS", "TraceReader", "TraceRows", "read_trace"]
 

@@ -37,7 +37,7 @@ def render_plots(result: Result) -> dict[str, bytes]:
     for name, draw in PLOTS.items():
         # pyplot would keep the figures alive and pick a window system
         figure = Figure(figsize=(7.0, 4.0), dpi=120)
-        ax = figure.add_axes((0.13, 0.13, 0.85, 0.74))
+        ax = figure.add_axes((0.13, 0.13, 0.83, 0.74))
         draw(result, ax)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None}, pil_kwargs=_PNG)
