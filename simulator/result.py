@@ -65,9 +65,9 @@ class Result:
 
     def experiment_yaml(self) -> str:
         """The resolved experiment as YAML, keys in the order of the experiment."""
-        import yaml
+        from simulator.core_yaml import dump_yaml
 
-        return yaml.safe_dump(self.experiment, sort_keys=False, allow_unicode=True)
+        return dump_yaml(self.experiment)
 
     def save(self, directory: str | Path) -> Path:
         """Write the result directory and return its path.

@@ -23,7 +23,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from simulator.config.presets import DEFAULT_PRESET
-from simulator.config.source import dump_yaml
+from simulator.core_yaml import dump_yaml
 from simulator.routers import ROUTERS
 from workloads.synthetic import SyntheticWorkload
 from workloads.trace import TraceWorkload

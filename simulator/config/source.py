@@ -1,13 +1,10 @@
 """Reads YAML into plain data and remembers the file and line of every value.
 
-Scalars follow the YAML 1.2 core schema, not PyYAML's 1.1: `1e-3` is a number, `on` and `no` are
-words, `10:30` is not sixty-based, dates stay text. That is what people who write YAML for other
-tools expect, and what editors check against the JSON Schema.
+Scalars are those of `simulator.core_yaml`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,22 +12,12 @@ from typing import Any
 
 import yaml
 
+from simulator.core_yaml import CoreLoader
 from simulator.errors import InputError, Problem
 
 KeyPath = tuple[str | int, ...]
 
 _MERGE_TAG = "tag:yaml.org,2002:merge"
-_CORE_SCALARS = [
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("int", r"[-+]?(?:0|[1-9][0-9_]*)|0x[0-9a-fA-F]+", "-+0123456789"),
-    (
-        "float",
-        r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)",
-        "-+.0123456789",
-    ),
-    ("merge", r"<<", "<"),
-]
 
 
 @dataclass(frozen=True)
@@ -113,7 +100,7 @@ def parse_yaml(text: str, name: str) -> Source:
     Raises `InputError` on a syntax error, with its line.
     """
     try:
-        loader = _CoreLoader(text)
+        loader = CoreLoader(text)
         node = loader.get_single_node()
         builder = _Builder(loader, name)
         data = None if node is None else builder.build(node, ())
@@ -137,11 +124,6 @@ def from_mapping(data: Mapping[str, Any]) -> Source:
     return Source(_plain(data), {(): Place(None)})
 
 
-def dump_yaml(data: Any) -> str:
-    """Plain data as YAML text that `parse_yaml` reads back to equal data, keys in given order."""
-    return yaml.dump(data, Dumper=_CoreDumper, sort_keys=False, allow_unicode=True)
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
@@ -150,40 +132,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-class _CoreLoader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2's core schema."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
-
-
-class _CoreDumper(yaml.SafeDumper):
-    """Quotes exactly those strings that `_CoreLoader` would read as something else."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _construct_float(loader: _CoreLoader, node: yaml.ScalarNode) -> int | float:
-    text = loader.construct_scalar(node)
-    value = float(text)
-    # `1e4` is the usual way to write ten thousand requests, so it may stand where an int must.
-    return int(value) if "." not in text and value.is_integer() else value
-
-
-for _tag, _pattern, _first in _CORE_SCALARS:
-    for _class in (_CoreLoader, _CoreDumper):
-        _class.add_implicit_resolver(
-            f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first)
-        )
-_CoreLoader.add_constructor("tag:yaml.org,2002:float", _construct_float)
-
-
 class _Builder:
     """Turns composed nodes into plain data, noting the place of each key path on the way."""
 
-    def __init__(self, loader: _CoreLoader, name: str) -> None:
+    def __init__(self, loader: CoreLoader, name: str) -> None:
         self.loader = loader
         self.name = name
         self.places: dict[KeyPath, Place] = {}

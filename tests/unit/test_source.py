@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.config.source import dotted, dump_yaml, parse_yaml, read_yaml, undotted
+from simulator.config.source import dotted, parse_yaml, read_yaml, undotted
+from simulator.core_yaml import dump_yaml
 from simulator.errors import InputError
 
 
