@@ -29,7 +29,7 @@ class Clock(simpy.Environment):
     def step(self) -> None:
         """Process the next event, then settle what it touched. Raises as SimPy's does."""
         super().step()
-        if self.unsettled:
+        while self.unsettled:  # settling one may touch another
             touched = self.unsettled
             self.unsettled = []
             for settler in touched:

@@ -33,7 +33,7 @@ class Replica:
     `on_finish(ids)`, if set, is called with the requests that completed at an iteration boundary,
     in vLLM's order, before the next iteration is decided: what it offers is seen by that decision.
     Without it nobody can react to a completion, and the replica runs ahead of the clock up to the
-    next event anywhere.
+    next event anywhere; so of the replicas that share requests, either all have it or none.
     `check_integrity` tests the engine's invariants at every boundary and raises `IntegrityError`.
     `marks_s` are times at which the counters are noted exactly; `itl_span_s` is the time that the
     rows of the histogram of inter-token gaps divide up.

@@ -16,24 +16,28 @@ def capacity_rps(
     `prompt_tokens` and `output_tokens` are int64[n], one entry per request. A request with P prompt
     and O output tokens sits in O iterations with P + O/2 tokens of context on average, so the mean
     context in a running batch is sum O (P + O/2) / sum O: long thinkers count more than their
-    share. As many run as seats and KV cache hold at that mean; their mean iteration, plus each
-    request's own prefill, gives the rate. It knows nothing of preemptions, nor of requests that
-    leave no room for one another, and so tends to be a little high.
+    share. As many run as seats and KV cache hold at that mean. A request takes as many iterations
+    of the whole replica as its decodes need at that batch size, or as all its tokens need at the
+    token budget, whichever is more. Mean iterations, plus each request's own prefill, give the
+    rate. It knows nothing of preemptions, nor of requests that leave no room for one another, and
+    so tends to be a little high.
     """
     output = np.maximum(output_tokens, 1).astype(np.float64)
     prompt = prompt_tokens.astype(np.float64)
     context = float(np.sum(output * (prompt + 0.5 * output)) / np.sum(output))
     tokens_held = context + 0.5 * config.block_size  # the last block is half empty on average
     held = config.usable_blocks * config.block_size / tokens_held
-    batch = int(max(1, min(config.seat_limit, config.max_num_batched_tokens, held)))
+    budget = config.max_num_batched_tokens
+    seats = max(1.0, min(config.seat_limit, budget, held))
+    mean_prompt, mean_output = float(np.mean(prompt)), float(np.mean(output))
+    iterations = max(mean_output / seats, (mean_prompt + mean_output) / budget)
+    batch = int(max(1.0, mean_output / iterations))
     decode_s = (
         cost.token_s[batch]
         + cost.seq_s[batch]
         + cost.decode_fixed_s[batch]
         + cost.decode_context_s[batch] * batch * context
     )
-    budget = config.max_num_batched_tokens
-    mean_prompt = float(np.mean(prompt))
     chunks = max(mean_prompt / budget, 1.0 / budget)
     if budget > batch:
         token_s = (cost.token_s[budget] - cost.token_s[batch]) / (budget - batch)
@@ -45,5 +49,4 @@ def capacity_rps(
         + mean_prompt * (token_s + per_token_s + per_context_s)
         + per_pair_s * float(np.mean(prompt * (prompt + 1.0))) / 2.0
     )
-    iterations = float(np.mean(output)) / batch
     return float(1.0 / (iterations * decode_s + prefill_s))
