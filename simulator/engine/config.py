@@ -52,11 +52,9 @@ class EngineConfig:
             for field in (*at_least_one, "prefill_schedule_interval")
             if getattr(self, field) < 1
         ]
-        if found:
-            return found
         if self.num_gpu_blocks < 2:
             found.append(("num_gpu_blocks", "must be at least 2: one block is never usable"))
-        elif self.max_model_len > self.usable_blocks * self.block_size:
+        elif self.block_size >= 1 and self.max_model_len > self.usable_blocks * self.block_size:
             found.append(
                 (
                     "max_model_len",

@@ -12,15 +12,15 @@ from simulator.engine.iteration import (
     start_pure_span,
 )
 from simulator.engine.jit import Array, Record, entry, kernel
-from simulator.engine.queueing import blocks_for, drop_cancelled, push_back
+from simulator.engine.queueing import drop_cancelled, push_back
 from simulator.engine.request import REJECTED
-from simulator.engine.sampling import sample_until
+from simulator.engine.sampling import note, sample_until
 from simulator.engine.scheduler import admissible_tokens, long_threshold, schedule
-from simulator.engine.spans import blocks_taken, boundary_at, end_s, reach_s
-from simulator.engine.state import BOUNDARY, IDLE, IN_SPAN
+from simulator.engine.spans import blocks_taken, boundary_at, end_s, iterations_done, reach_s
+from simulator.engine.state import BOUNDARY, IDLE, IN_SPAN, ROW_RUNNING, ROW_TOKENS
 
 # Why a request is refused, as `offer` answers it.
-TOO_LONG_PROMPT, TOO_LONG_TOTAL, TOO_LARGE_FOR_KV = -1, -2, -3
+TOO_LONG_PROMPT, TOO_LONG_TOTAL = -1, -2
 
 # What `advance` answers, negated, if no request can be scheduled ever again.
 STUCK = 100
@@ -94,16 +94,11 @@ def advance(
 
 @kernel
 def refusal(s: Record, r: Record) -> int:
-    """Why request r could never be served here, 0 if it can."""
+    """Why request r could never be served here, 0 if it can: max_model_len tokens fit the cache."""
     if r.prompt_tokens >= s.max_model_len:
         return TOO_LONG_PROMPT
-    most = s.max_model_len
-    if r.max_tokens > 0:
-        most = r.prompt_tokens + r.max_tokens
-        if most > s.max_model_len:
-            return TOO_LONG_TOTAL
-    if blocks_for(s, most - 1) > s.usable_blocks:
-        return TOO_LARGE_FOR_KV
+    if r.prompt_tokens + r.max_tokens > s.max_model_len:
+        return TOO_LONG_TOTAL
     return 0
 
 
@@ -187,3 +182,40 @@ def withdraw(
         s.k = boundary_at(s, t_s)
         return reach_s(end_s(s, s.k))
     return 0.0
+
+
+@entry
+def finish_run(
+    req: Array,
+    state: Array,
+    lists: Array,
+    phases: Array,
+    token_s: Array,
+    seq_s: Array,
+    itl: Array,
+    samples: Array,
+    marks: Array,
+    t_s: float,
+) -> None:
+    """The run ends at time t: what is due until then is sampled, counted and written back.
+
+    An iteration that has not ended counts for nothing.
+    """
+    s = state[0]
+    sample_until(s, phases, samples, marks, reach_s(t_s))
+    while s.num_marks < len(marks):
+        note(s, phases, marks[s.num_marks], t_s)
+        s.num_marks += 1
+    left_out = s.phase == IN_SPAN and s.num_stalled > 0
+    if s.phase == IN_SPAN and s.pure:
+        done = iterations_done(s, t_s)
+        if done > 0:
+            s.k = done
+            close_pure_span(s, req, lists, phases, itl)
+            s.phase = BOUNDARY
+    for position in range(s.num_running):
+        r = req[lists[ROW_RUNNING, position]]
+        if r.decoding:
+            r.generated_tokens = s.n + r.offset + 1 - r.prompt_tokens
+            if left_out and lists[ROW_TOKENS, position] == 0:
+                r.generated_tokens += 1  # its offset counts on the end of the iteration

@@ -14,14 +14,13 @@ from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
 from simulator.engine.integrity import explain
 from simulator.engine.request import RUNNING, WAITING
-from simulator.engine.sampling import finish_sampling, set_next_sample
+from simulator.engine.sampling import set_next_sample
 from simulator.engine.state import ROW_FINISHED, allocate
 from simulator.errors import IntegrityError
 
 REFUSALS = {
     kernel.TOO_LONG_PROMPT: "prompt leaves no room for a token below max_model_len",
     kernel.TOO_LONG_TOTAL: "prompt + max_tokens exceeds max_model_len",
-    kernel.TOO_LARGE_FOR_KV: "prompt + max_tokens exceeds the KV cache",
 }
 
 _SPANS_PER_CALL = 20_000  # so that a long lonely run comes up for air
@@ -97,16 +96,7 @@ class Replica:
 
     def finish(self, end_s: float) -> None:
         """The run is over: take the samples that are left, and write back what is under way."""
-        arrays = self.arrays
-        finish_sampling(
-            self.requests,
-            arrays.state,
-            arrays.lists,
-            arrays.phases,
-            arrays.samples,
-            arrays.marks,
-            end_s,
-        )
+        kernel.finish_run(self.requests, *self._args, end_s)
 
     def settle(self) -> None:
         """Run ahead as far as nothing outside can interfere, then sleep until the wake time."""

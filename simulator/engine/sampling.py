@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from simulator.engine.jit import Array, Record, entry, kernel
-from simulator.engine.spans import blocks_taken, end_s, iterations_done, reach_s
-from simulator.engine.state import IN_SPAN, MAX_SAMPLES, ROW_RUNNING
+from simulator.engine.spans import blocks_taken, iterations_done
+from simulator.engine.state import IN_SPAN, MAX_SAMPLES
 
 
 @kernel
@@ -50,29 +50,3 @@ def sample_until(s: Record, phases: Array, samples: Array, marks: Array, t_s: fl
             note(s, phases, samples[s.num_samples], s.num_samples * s.grid_s)
             s.num_samples += 1
         set_next_sample(s, marks)
-
-
-@entry
-def finish_sampling(
-    req: Array,
-    state: Array,
-    lists: Array,
-    phases: Array,
-    samples: Array,
-    marks: Array,
-    t_s: float,
-) -> None:
-    """At the end of a run: every sample up to and including time t, the marks left, and what the
-    requests still decoding have got by then."""
-    s = state[0]
-    sample_until(s, phases, samples, marks, reach_s(t_s))
-    while s.num_marks < len(marks):
-        note(s, phases, marks[s.num_marks], t_s)
-        s.num_marks += 1
-    done = iterations_done(s, t_s) if s.phase == IN_SPAN else 0
-    for position in range(s.num_running):
-        r = req[lists[ROW_RUNNING, position]]
-        if r.decoding:
-            r.generated_tokens = s.n + done + r.offset + 1 - r.prompt_tokens
-            if r.answer_n <= s.n + done:
-                r.first_answer_s = end_s(s, r.answer_n - s.n)

@@ -1,0 +1,1 @@
+"""Whole experiments whose numbers and tables are kept beside the tests."""
