@@ -1,0 +1,1 @@
+"""The parts of `python -m hardware_profiles.measure`: one file per family of operations."""
