@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -95,13 +96,46 @@ def read_profile(text: str, file: str) -> GpuProfile:
             location = tuple(part for part in detail["loc"] if part != "[key]")
             problems.append(
                 Problem(
-                    detail["msg"].removeprefix("Value error, "),
+                    _message(detail),
                     file=file,
                     line=_nearest_line(location, lines),
                     field=".".join(str(part) for part in location) or None,
                 )
             )
         raise InputError(problems) from None
+
+
+# What pydantic calls a kind of error -> what was wanted
+_WANTED = {
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+
+
+def _message(detail: Mapping[str, Any]) -> str:
+    kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+    shown = repr(given) if len(repr(given)) <= 60 else f"{repr(given)[:57]}..."
+    if kind == "missing":
+        return "is required"
+    if kind == "extra_forbidden":
+        return "unknown key"
+    if kind in _WANTED:
+        return f"must be {_WANTED[kind]}, not {shown}"
+    if kind == "literal_error":
+        return f"must be {context['expected']}, not {shown}"
+    text = str(detail["msg"]).removeprefix("Value error, ")
+    return text if kind == "value_error" else f"{text[:1].lower()}{text[1:]}"
 
 
 def _nearest_line(

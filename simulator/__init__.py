@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from simulator.result import Result
     from simulator.runner import run
 
-__all__ = ["InputError", "IntegrityError", "PonderError", "Result", "load_experiment", "run"]
+    __version__: str
+
+__all__ = [
+    "InputError",
+    "IntegrityError",
+    "PonderError",
+    "Result",
+    "__version__",
+    "load_experiment",
+    "run",
+]
 
 _HOMES = {
     "InputError": "simulator.errors",
@@ -28,6 +38,10 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for, so that `import simulator` stays light."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("ponder")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

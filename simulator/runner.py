@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.cluster.cluster import Cluster, Progress
+from simulator.cluster.outcome import Outcome
 from simulator.config.experiment import Experiment
 from simulator.config.resolve import ResolvedPool, resolve_pool, resolved
 from simulator.cost.iteration_time import CostTable, tabulate
 from simulator.engine.request import new_requests
+from simulator.errors import InputError, Problem
 from simulator.exports.provenance import collect_provenance
 from simulator.metrics.capacity import capacity_rps
 from simulator.metrics.window import Window, by_requests, by_seconds
 from simulator.routers import ROUTERS
 from simulator.simulation import Simulation
+from simulator.traffic import generate, has_own_end
 from workloads.batch import RequestBatch
 from workloads.trace import TraceWorkload
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from simulator.result import Result
 
 _TIMELINE_ROWS = 1000  # while requests arrive, where the experiment does not say
+_BEYOND = (1.0, 2.0, 4.0)  # traffic after the window, in windows, until it outlasts the last one
 
 
 def run(
@@ -44,48 +48,32 @@ def simulate(
     """As `run`, but stops short of the tables and metrics."""
     experiment = resolved(experiment)
     pool = resolve_pool(experiment.pool_name, experiment.pool)
-    batch = experiment.workload.generate(
-        experiment.seed,
-        duration_s=experiment.arrivals_duration_s,
-        base_dir=experiment.base_dir,
-    )
-    window = _window(experiment, batch)
     cost = _cost(pool)
-    output = batch.thinking_tokens + batch.answer_tokens
-    requests = new_requests(
-        batch.arrival_s,
-        batch.prompt_tokens,
-        output,
-        thinking_tokens=batch.thinking_tokens,
-        max_tokens=batch.max_tokens,
-        class_id=batch.class_id,
-        measured=window.measured,
-    )
-    last_s = window.last_arrival_s(batch.arrival_s)
-    cluster = Cluster(
-        requests,
-        ROUTERS[experiment.router.kind](experiment.pool.replicas),
-        pool.engine,
-        cost,
-        num_replicas=experiment.pool.replicas,
-        sample_interval_s=experiment.timeline_interval_s or max(last_s / _TIMELINE_ROWS, 0.01),
-        marks_s=window.marks_s,
-        itl_span_s=(window.start_s, last_s),
-        check_integrity=check_integrity,
-    )
-    drain_s = experiment.measure.drain_s
-    outcome = cluster.run(math.inf if drain_s is None else last_s + drain_s, progress)
-    served = np.where(batch.max_tokens > 0, np.minimum(output, batch.max_tokens), output)
-    served = np.minimum(served, np.maximum(pool.engine.max_model_len - batch.prompt_tokens, 1))
+    known = 0
+    for beyond in _BEYOND:
+        batch = generate(experiment, beyond)
+        if len(batch) == known:  # there is no more of it
+            break
+        known = len(batch)
+        window = _window(experiment, batch)
+        outcome = _simulate_once(experiment, pool, cost, batch, window, progress, check_integrity)
+        ran_dry = outcome.end_s > batch.arrival_s[-1] and math.isfinite(window.end_s)
+        if not ran_dry or has_own_end(experiment.workload):
+            break
+    notes = [*pool.notes, *_workload_notes(batch)]
+    if ran_dry:
+        notes.append(
+            f"requests stop arriving at {batch.arrival_s[-1]:,.0f} s, but the last measured one "
+            f"left at {outcome.end_s:,.0f} s: late ones met a pool that was running empty"
+        )
     return Simulation(
         outcome=outcome,
         window=window,
         class_names=batch.class_names,
         num_gpus=experiment.pool.num_gpus,
         price_usd_per_gpu_hour=pool.price_usd_per_gpu_hour,
-        capacity_rps=experiment.pool.replicas
-        * capacity_rps(pool.engine, cost, batch.prompt_tokens, served),
-        notes=[*pool.notes, *_workload_notes(batch)],
+        capacity_rps=_capacity_rps(pool, cost, batch),
+        notes=notes,
         seed=experiment.seed,
         name=experiment.name,
         slo=experiment.slo.targets(),
@@ -96,6 +84,58 @@ def simulate(
     )
 
 
+def _simulate_once(
+    experiment: Experiment,
+    pool: ResolvedPool,
+    cost: CostTable,
+    batch: RequestBatch,
+    window: Window,
+    progress: Progress | None,
+    check_integrity: bool,
+) -> Outcome:
+    requests = new_requests(
+        batch.arrival_s,
+        batch.prompt_tokens,
+        batch.thinking_tokens + batch.answer_tokens,
+        thinking_tokens=batch.thinking_tokens,
+        max_tokens=batch.max_tokens,
+        class_id=batch.class_id,
+        measured=window.measured,
+    )
+    last_s = window.last_arrival_s(batch.arrival_s)
+    fine_s = min(last_s, 2.0 * (last_s - window.start_s)) / _TIMELINE_ROWS
+    cluster = Cluster(
+        requests,
+        ROUTERS[experiment.router.kind](experiment.pool.replicas),
+        pool.engine,
+        cost,
+        num_replicas=experiment.pool.replicas,
+        sample_interval_s=experiment.timeline_interval_s or max(fine_s, 0.01),
+        marks_s=window.marks_s,
+        itl_span_s=(window.start_s, last_s),
+        check_integrity=check_integrity,
+    )
+    drain_s = experiment.measure.drain_s
+    return cluster.run(
+        window_end_s=window.end_s,
+        until_s=math.inf if drain_s is None else last_s + drain_s,
+        progress=progress,
+    )
+
+
+def _capacity_rps(pool: ResolvedPool, cost: CostTable, batch: RequestBatch) -> float | None:
+    """What the pool can complete per second of those requests that it does not refuse."""
+    longest = pool.engine.max_model_len
+    served = (batch.prompt_tokens < longest) & (batch.prompt_tokens + batch.max_tokens <= longest)
+    if not served.any():
+        return None
+    prompt = batch.prompt_tokens[served]
+    output = np.minimum((batch.thinking_tokens + batch.answer_tokens)[served], longest - prompt)
+    cap = batch.max_tokens[served]
+    output = np.where(cap > 0, np.minimum(output, cap), output)
+    return pool.settings.replicas * capacity_rps(pool.engine, cost, prompt, output)
+
+
 def _cost(pool: ResolvedPool) -> CostTable:
     return tabulate(
         pool.architecture,
@@ -104,15 +144,24 @@ def _cost(pool: ResolvedPool) -> CostTable:
         weight_dtype=pool.settings.weight_dtype,
         kv_cache_dtype=pool.settings.kv_cache_dtype,
         max_num_batched_tokens=pool.engine.max_num_batched_tokens,
-        max_num_seqs=pool.engine.seat_limit,
+        max_num_seqs=pool.engine.max_num_seqs,
     )
 
 
 def _window(experiment: Experiment, batch: RequestBatch) -> Window:
     measure = experiment.measure
     if measure.by_requests:
-        return by_requests(batch.arrival_s, measure.warmup_requests or 0, measure.window_requests)
-    return by_seconds(batch.arrival_s, measure.warmup_s or 0.0, measure.window_s)
+        warmup = measure.warmup_requests or 0
+        window = by_requests(batch.arrival_s, warmup, measure.window_requests)
+    else:
+        window = by_seconds(batch.arrival_s, measure.warmup_s or 0.0, measure.window_s)
+    if not window.measured.any():
+        message = (
+            f"no request arrives in it: the {len(batch):,} requests end at "
+            f"{batch.arrival_s[-1]:g} s, before the window or just as it starts"
+        )
+        raise InputError(Problem(message, field="measure"))
+    return window
 
 
 def _workload_notes(batch: RequestBatch) -> list[str]:

@@ -21,7 +21,7 @@ class Simulation:
     class_names: tuple[str, ...]
     num_gpus: int
     price_usd_per_gpu_hour: float
-    capacity_rps: float
+    capacity_rps: float | None
     notes: list[str]
     name: str
     seed: int

@@ -62,8 +62,10 @@ class ArrivalProcess(Section):
         if duration_s is not None:
             expected = min(expected, rate * duration_s)
         if expected > MAX_REQUESTS:
-            message = f"{expected:.3g} requests would arrive; {MAX_REQUESTS:,} is the most"
-            field = "num_requests" if expected == count else "duration_s"
+            field, span = "num_requests", ""
+            if expected != count:
+                field, span = "arrivals.rate_rps", f" in {duration_s:g} s"
+            message = f"{expected:.3g} requests would arrive{span}; {MAX_REQUESTS:,} is the most"
             raise InputError(Problem(message, field=f"workload.{field}"))
 
         chunks: list[NDArray[np.float64]] = []

@@ -51,9 +51,12 @@ class TraceWorkload(Section):
     def check(self, base_dir: Path | None = None) -> list[Problem]:
         """What is wrong with `path` without reading the file: empty, or that it is missing."""
         path = self.resolve(base_dir)
-        if path.is_file():
-            return []
-        wrong = "is not a file" if path.exists() else "no such file"
+        try:
+            if path.is_file():
+                return []
+            wrong = "is not a file" if path.exists() else "no such file"
+        except OSError as error:  # a name that is too long, a directory that may not be entered
+            return [Problem(f"can't be read: {error.strerror}", field="workload.path")]
         return [Problem(f"{wrong}: {path}", field="workload.path")]
 
     def generate(

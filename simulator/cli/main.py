@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -68,20 +70,22 @@ def cli() -> None:
 
 def entry() -> NoReturn:
     """The console script: as `main`, without the second Python takes to tear its modules down."""
-    code = _exit_code(None)
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(code)
+    # While modules load, Ctrl-C ends the process: some of them would swallow a KeyboardInterrupt.
+    # `ponder run` catches it again once it has something to clean up.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os._exit(_flushed(_exit_code(None)))
 
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 fine, 1 failed, 2 bad input, 130 interrupted."""
-    sys.exit(_exit_code(args))
+    sys.exit(_flushed(_exit_code(args)))
 
 
 def _exit_code(args: list[str] | None) -> int:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
     try:
         result = cli.main(args, prog_name="ponder", standalone_mode=False)
     except click.ClickException as error:
@@ -94,10 +98,27 @@ def _exit_code(args: list[str] | None) -> int:
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader went away (`ponder schema | head`); keep Python from flushing into the pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 1  # the reader went away (`ponder schema | head`)
+    except OSError as error:
+        where = f"{_shortened(str(error.filename))}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror or error}", err=True)
+        return InputError.exit_code if error.errno == errno.ENAMETOOLONG else 1
     return result if isinstance(result, int) else 0
+
+
+def _flushed(code: int) -> int:
+    """`code`, or 1 if the output is full or gone; Python then won't try again on its way out."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or 1
+    return code
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _show(error: PonderError) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,11 +43,13 @@ def command(
     Prints a table of latencies, throughput, goodput and cost, and writes a result directory with
     the same numbers, every request and a timeline.
     """
+    from simulator.errors import InputError
     from simulator.report.reporter import Reporter
 
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        raise InputError("NUMBA_DISABLE_JIT is set: the engine needs Numba's compiler")
     with Reporter() as reporter:  # it starts up while we do
         from simulator.config.loader import load_with_source, located
-        from simulator.errors import InputError
 
         # Bad input is said before pandas and numba are imported for a run that will not be.
         loaded, source = load_with_source(experiment, overrides, seed)
@@ -55,6 +59,8 @@ def command(
         from simulator.runner import simulate
 
         check_output_directory(directory)  # before the work, not after it
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see simulator.cli.main.entry
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             with _progress(shown=not quiet and sys.stderr.isatty()) as progress:
                 simulation = simulate(loaded, progress=progress)
@@ -62,7 +68,7 @@ def command(
             raise InputError(located(error.problems, source)) from None
         terminal = sys.stdout.isatty()
         width = shutil.get_terminal_size().columns if terminal else WIDTH_WITHOUT_TERMINAL
-        table = reporter.report(simulation, directory.resolve(), width, terminal)
+        table = reporter.report(simulation, directory.resolve(), width, terminal, not quiet)
     click.echo(table, nl=False)
     click.echo(f"result: {directory}")
 

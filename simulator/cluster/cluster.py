@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from simpy.core import EmptySchedule, StopSimulation
@@ -16,9 +17,12 @@ from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
 from simulator.engine.itl import EDGES_S
 from simulator.engine.replica import Replica
+from simulator.engine.request import RUNNING, WAITING
 from simulator.routers.base import Router
 
 Progress = Callable[[float, int, int], None]
+
+UNDER_WAY = (WAITING, RUNNING)
 
 _EVENTS_PER_LOOK = 1000
 _SECONDS_PER_TICK = 0.1
@@ -49,8 +53,10 @@ class Cluster:
         self.router = router
         self._config = config
         self._refused: dict[int, str] = {}
-        self.replicas = [
-            Replica(
+        self._last_departure_s: float | None = None
+        self.replicas: list[Replica] = []
+        for index in range(num_replicas):
+            replica = Replica(
                 self.clock,
                 config,
                 cost,
@@ -59,12 +65,10 @@ class Cluster:
                 sample_interval_s=sample_interval_s,
                 marks_s=marks_s,
                 itl_span_s=itl_span_s,
+                itl=self.replicas[0].arrays.itl if index else None,
                 check_integrity=check_integrity,
             )
-            for index in range(num_replicas)
-        ]
-        for replica in self.replicas[1:]:
-            replica.share_itl(self.replicas[0])
+            self.replicas.append(replica)
         self._source = Source(self.clock, requests["arrival_s"], self._submit)
 
     def _submit(self, i: int) -> None:
@@ -72,34 +76,35 @@ class Cluster:
         if reason is not None:
             self._refused[i] = reason
 
-    def run(self, until_s: float = math.inf, progress: Progress | None = None) -> Outcome:
-        """Run until `until_s` (seconds), or until every request has left.
+    def run(
+        self,
+        *,
+        window_end_s: float = math.inf,
+        until_s: float = math.inf,
+        progress: Progress | None = None,
+    ) -> Outcome:
+        """Run to the window's end, then until every measured request has left.
 
-        `progress(sim_time_s, requests_done, requests_total)` is called about ten times a second.
+        Nobody waits for requests that are not measured; with an open window, all are waited for.
+        At `until_s` (seconds) the run ends whatever is left. `progress(sim_time_s, requests_done,
+        requests_total)` is called about ten times a second, counting requests that arrive before
+        the window's end.
         """
         started = time.perf_counter()
-        if until_s < math.inf:
-            self.clock.timeout(until_s).callbacks.append(StopSimulation.callback)
-        step = self.clock.step
-        ticked = started
-        try:
-            while True:
-                for _ in range(_EVENTS_PER_LOOK):
-                    step()
-                if progress is not None and time.perf_counter() - ticked > _SECONDS_PER_TICK:
-                    progress(self.clock.now, self._departed(), len(self.requests))
-                    ticked = time.perf_counter()
-        except (EmptySchedule, StopSimulation):
-            pass
+        total = int(np.searchsorted(self.requests["arrival_s"], window_end_s))
+
+        def tick(now_s: float) -> None:
+            if progress is not None:
+                progress(now_s, min(self._departed(), total), total)
+
+        stopped = self._run_until(min(window_end_s, until_s), tick)
+        if stopped and window_end_s < until_s and self._watch_measured():
+            stopped = self._run_until(until_s, tick)
         wall_s = time.perf_counter() - started
-        last = max(float(replica.arrays.state[0]["now_s"]) for replica in self.replicas)
-        arrived = float(self.requests["arrival_s"][self._source.submitted - 1])
-        done = self._departed()
-        end_s = until_s if done < len(self.requests) else max(last, arrived)
+        end_s = self._end_s(window_end_s, until_s if stopped else math.inf)
         for replica in self.replicas:
             replica.finish(end_s)
-        if progress is not None:
-            progress(end_s, done, len(self.requests))
+        tick(end_s)
         arrays = [replica.arrays for replica in self.replicas]
         return Outcome(
             config=self._config,
@@ -113,6 +118,54 @@ class Cluster:
             end_s=end_s,
             wall_s=wall_s,
         )
+
+    def _run_until(self, stop_s: float, tick: Callable[[float], None]) -> bool:
+        """Process events up to `stop_s`; False if there were none left before it."""
+        if stop_s < math.inf:
+            delay_s = max(stop_s - self.clock.now, 0.0)
+            self.clock.timeout(delay_s).callbacks.append(StopSimulation.callback)
+        step = self.clock.step
+        ticked = time.perf_counter()
+        try:
+            while True:
+                for _ in range(_EVENTS_PER_LOOK):
+                    step()
+                if time.perf_counter() - ticked > _SECONDS_PER_TICK:
+                    tick(self.clock.now)
+                    ticked = time.perf_counter()
+        except StopSimulation:
+            return self._last_departure_s is None
+        except EmptySchedule:
+            return False
+
+    def _watch_measured(self) -> bool:
+        """From now on, stop when the last measured request leaves; False if none is left."""
+        measured = self.requests[: self._source.submitted]
+        left = int(np.isin(measured["status"][measured["measured"] == 1], UNDER_WAY).sum())
+        if left == 0:
+            return False
+
+        def count(replica: Replica, ids: list[int]) -> None:
+            nonlocal left
+            left -= int(self.requests["measured"][ids].sum())
+            if left == 0:
+                self._last_departure_s = float(replica.arrays.state[0]["now_s"])
+                raise StopSimulation
+
+        for replica in self.replicas:
+            replica.on_finish = partial(count, replica)
+        return True
+
+    def _end_s(self, window_end_s: float, stop_s: float) -> float:
+        """When the run ended: at its stop, or when the last request it waited for left."""
+        if self._last_departure_s is not None:
+            return self._last_departure_s
+        if stop_s < math.inf:
+            return stop_s
+        last = max(float(replica.arrays.state[0]["now_s"]) for replica in self.replicas)
+        arrived = float(self.requests["arrival_s"][self._source.submitted - 1])
+        end_s = max(last, arrived)
+        return max(end_s, window_end_s) if window_end_s < math.inf else end_s
 
     def _departed(self) -> int:
         return len(self._refused) + sum(int(r.arrays.state[0]["departed"]) for r in self.replicas)

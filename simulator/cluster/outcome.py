@@ -15,9 +15,10 @@ class Outcome:
 
     `requests`: REQUEST[arrived], in order of arrival; those that had not arrived when the run ended
     are left out. `refused`: request -> why it was rejected. `states`: STATE[replicas]. `samples`:
-    one SAMPLE array a replica. `marks`: SAMPLE[replicas, marks]. `itl`: int64[slices, bins], gaps
-    between consecutive tokens of measured requests, the bins having the edges `itl_edges_s`. Times
-    in simulated seconds, `wall_s` in real ones.
+    one SAMPLE array a replica. `marks`: SAMPLE[replicas, marks]. `itl`: int64[slices + 1, bins],
+    gaps between consecutive tokens of measured requests, the bins having the edges `itl_edges_s`;
+    the last row is for tokens outside the window. Times in simulated seconds, `wall_s` in real
+    ones.
     """
 
     config: EngineConfig

@@ -25,6 +25,7 @@ from pydantic_core import CoreSchema
 from simulator.config.presets import DEFAULT_PRESET
 from simulator.core_yaml import dump_yaml
 from simulator.routers import ROUTERS
+from workloads.batch import MAX_REQUESTS
 from workloads.synthetic import SyntheticWorkload
 from workloads.trace import TraceWorkload
 
@@ -35,8 +36,11 @@ Workload = Annotated[SyntheticWorkload | TraceWorkload, Field(discriminator="kin
 
 # Beyond any engine in use; a slip of the keyboard should not fill memory with cost tables.
 MAX_SEQS = 2**16
+MAX_BLOCK_SIZE = 2**16
 MAX_BATCHED_TOKENS = 2**20
-MAX_REPLICAS = 100_000
+MAX_REPLICAS = 20_000
+MAX_INT = 2**31 - 1
+MAX_SEED = 2**63 - 1
 
 
 class _Settings(BaseModel):
@@ -58,14 +62,14 @@ class EngineSettings(_Settings):
     """Most requests in one iteration. Default: by GPU memory, as `vllm serve` chooses."""
     max_num_batched_tokens: int | None = Field(None, ge=1, le=MAX_BATCHED_TOKENS)
     """Token budget of one iteration. Default: by GPU memory, as `vllm serve` chooses."""
-    max_model_len: int | None = Field(None, ge=2)
+    max_model_len: int | None = Field(None, ge=2, le=MAX_INT)
     """Most tokens (prompt + output) of one request. Default: the model's
     max_position_embeddings, lowered to what the KV cache holds."""
     gpu_memory_utilization: float | None = Field(None, gt=0, le=1)
     """Fraction of GPU memory the engine may use for weights, activations and KV cache."""
-    num_gpu_blocks: int | None = Field(None, ge=2)
+    num_gpu_blocks: int | None = Field(None, ge=2, le=MAX_INT)
     """KV blocks per replica, one of them never usable; overrides the memory computation."""
-    block_size: int | None = Field(None, ge=1)
+    block_size: int | None = Field(None, ge=1, le=MAX_BLOCK_SIZE)
     """Tokens per KV block."""
     enable_chunked_prefill: bool | None = None
     """Let a prompt be computed in several iterations, next to decodes."""
@@ -74,13 +78,13 @@ class EngineSettings(_Settings):
     scheduler_reserve_full_isl: bool | None = None
     """Admit a request only if its whole known sequence fits in the KV cache, not only its first
     chunk."""
-    long_prefill_token_threshold: int | None = Field(None, ge=0)
+    long_prefill_token_threshold: int | None = Field(None, ge=0, le=MAX_INT)
     """Most prompt tokens of one request in one iteration; 0 means no limit."""
     long_prefill_token_threshold_adaptive: bool | None = None
     """Raise that limit to an equal share of the token budget when few requests are present."""
-    max_num_active_seqs: int | None = Field(None, ge=1)
+    max_num_active_seqs: int | None = Field(None, ge=1, le=MAX_SEQS)
     """Most requests running at once, if lower than max_num_seqs."""
-    prefill_schedule_interval: int | None = Field(None, ge=1)
+    prefill_schedule_interval: int | None = Field(None, ge=1, le=MAX_INT)
     """Let prefill into at most every n-th iteration."""
     scheduler: Literal["fcfs"] | None = None
     """Order in which requests are served: fcfs = first come, first served."""
@@ -160,9 +164,9 @@ class Measure(_Settings):
     drain_s: float | None = Field(None, ge=0)
     """Simulated seconds granted after the window to requests that arrived in it; null means until
     all have finished."""
-    warmup_requests: int | None = Field(None, ge=0)
+    warmup_requests: int | None = Field(None, ge=0, le=MAX_REQUESTS)
     """Requests that arrive before measuring starts."""
-    window_requests: int | None = Field(None, ge=1)
+    window_requests: int | None = Field(None, ge=1, le=MAX_REQUESTS)
     """Requests measured after the warm-up; null means all the others."""
 
     @model_validator(mode="after")
@@ -212,7 +216,7 @@ class Experiment(_Settings):
 
     name: ExperimentName
     """Name of the experiment; the default result directory is results/<name>-seed<seed>."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
     """Seed of every random stream: same experiment, same seed, same result."""
     pools: dict[PoolName, PoolSettings] = Field(min_length=1, max_length=1)
     """The pools of the cluster by name; exactly one for now."""

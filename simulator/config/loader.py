@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from os import PathLike
@@ -20,9 +21,10 @@ from simulator.config.source import (
     KeyPath,
     Place,
     Source,
+    clean,
     from_mapping,
+    plain,
     read_yaml,
-    undotted,
 )
 from simulator.errors import InputError, Problem
 
@@ -31,14 +33,14 @@ _WORKLOAD: TypeAdapter[Any] = TypeAdapter(Workload)
 
 def load_experiment(
     path: str | PathLike[str] | Mapping[str, Any],
-    overrides: Iterable[str] = (),
+    overrides: str | Iterable[str] = (),
     seed: int | None = None,
 ) -> Experiment:
     """Read an experiment file and work out everything it leaves to defaults.
 
-    `path` may also be the experiment as a mapping. `overrides` are changes of the form
-    `path.to.key=value`, applied in order; `seed` replaces the experiment's. Paths in the file are
-    relative to the file, paths in overrides or a mapping to the working directory.
+    `path` may also be the experiment as a mapping. `overrides` is a change of the form
+    `path.to.key=value` or several, applied in order; `seed` replaces the experiment's. Paths in the
+    file are relative to the file, paths in overrides or a mapping to the working directory.
 
     Raises `InputError` holding every problem found, each with file, line and dotted field (for an
     override: the option that set it).
@@ -48,7 +50,7 @@ def load_experiment(
 
 def load_with_source(
     path: str | PathLike[str] | Mapping[str, Any],
-    overrides: Iterable[str] = (),
+    overrides: str | Iterable[str] = (),
     seed: int | None = None,
 ) -> tuple[Experiment, Source]:
     """As `load_experiment`, and also where each value came from, for problems found later."""
@@ -58,9 +60,10 @@ def load_with_source(
     except InputError as error:
         raise InputError([*error.problems, *problems]) from None
     if seed is not None:
-        changes.append(Override(("seed",), seed, f"--seed {seed}"))
+        changes.append(Override(("seed",), plain(seed), f"--seed {seed}"))
     problems += source.problems
     problems += filter(None, [apply_override(source, change) for change in changes])
+    problems += clean(source)
     base = Path.cwd() if isinstance(path, Mapping) else Path(path).parent
     _make_paths_absolute(source, base)
     experiment = None
@@ -81,16 +84,19 @@ def located(problems: Iterable[Problem], source: Source) -> list[Problem]:
     found = []
     for problem in problems:
         if problem.file is None and problem.field is not None:
-            place = source.place(undotted(problem.field))
+            place = source.place_of(problem.field)
             problem = replace(problem, file=place.file, line=place.line)
         found.append(problem)
     return found
 
 
-def _read_overrides(texts: Iterable[str]) -> tuple[list[Override], list[Problem]]:
+def _read_overrides(texts: str | Iterable[str]) -> tuple[list[Override], list[Problem]]:
     changes: list[Override] = []
     problems: list[Problem] = []
-    for text in texts:
+    for text in [texts] if isinstance(texts, str) else texts:
+        if not isinstance(text, str):
+            problems.append(Problem(f"an override must be text such as 'seed=3', not {text!r}"))
+            continue
         try:
             changes.append(parse_override(text))
         except InputError as error:
@@ -103,22 +109,24 @@ def _check_sound_parts(source: Source, problems: list[Problem]) -> list[Problem]
 
     So a user sees in one go both a misspelt key here and a model that is too large there.
     """
-    wrong = [undotted(problem.field) for problem in problems if problem.field]
+    wrong = [problem.field for problem in problems if problem.field]
     data = source.data
     found: list[Problem] = []
     pools = data.get("pools")
     for name, pool in pools.items() if isinstance(pools, dict) else ():
-        if not _any_within(wrong, ("pools", name)):
+        if not _any_within(wrong, f"pools.{name}"):
             settings = PoolSettings.model_validate_json(json.dumps(pool, default=str))
             found += check_pool(name, settings)
-    if "workload" in data and not _any_within(wrong, ("workload",)):
+    if "workload" in data and not _any_within(wrong, "workload"):
         workload = _WORKLOAD.validate_json(json.dumps(data["workload"], default=str))
         found += check_workload(workload)
     return located(found, source)
 
 
-def _any_within(paths: list[KeyPath], outer: KeyPath) -> bool:
-    return any(path[: len(outer)] == outer or outer[: len(path)] == path for path in paths)
+def _any_within(fields: list[str], outer: str) -> bool:
+    return any(
+        f"{field}.".startswith(f"{outer}.") or outer.startswith(f"{field}.") for field in fields
+    )
 
 
 def _make_paths_absolute(source: Source, base: Path) -> None:
@@ -135,7 +143,7 @@ def _make_paths_absolute(source: Source, base: Path) -> None:
         if not isinstance(value, str) or (spot[-1] != "path" and not names_a_file(value)):
             continue
         start = Path.cwd() if _is_option(source.place(spot)) else base
-        container[spot[-1]] = str((start / Path(value).expanduser()).absolute())
+        container[spot[-1]] = str((start / os.path.expanduser(value)).absolute())
 
 
 def _is_option(place: Place) -> bool:

@@ -15,7 +15,6 @@ from simulator.cost.memory import KvCapacity, kv_capacity
 from simulator.cost.sharding import TENSOR_PARALLEL_SIZES, check_dtypes, shard
 from simulator.engine.config import EngineConfig
 from simulator.errors import InputError, Problem
-from workloads.synthetic import SyntheticWorkload
 
 T = TypeVar("T")
 
@@ -26,7 +25,8 @@ class ResolvedPool:
 
     `memory` is how the KV cache came out of the GPU's memory, None where the experiment sets
     `num_gpu_blocks`. `notes` say what a reader of the results must know: features not
-    modelled, limits lowered.
+    modelled, contexts cut short, figures that are examples. They follow from what came out, so
+    that a resolved experiment has the same ones.
     """
 
     name: str
@@ -63,22 +63,21 @@ def resolve_pool(name: str, pool: PoolSettings) -> ResolvedPool:
         if memory is None:
             raise InputError(problems)
         draft["num_gpu_blocks"] = memory.num_gpu_blocks
-    notes = _settle_lengths(pool.engine, draft)
+    _settle_lengths(pool.engine, draft)
     engine = _collect(problems, f"{at}.engine", lambda: EngineConfig(**draft))
     if engine is None or problems:
         raise InputError(problems)
     price = pool.price_usd_per_gpu_hour
     if price is None:
         price = gpu.price.si
-    notes = [*_not_modelled_notes(pool.engine), *notes]
-    return ResolvedPool(name, pool, architecture, gpu, engine, memory, price, tuple(notes))
+    notes = (*_not_modelled_notes(pool.engine), *_figure_notes(architecture, gpu, engine, price))
+    return ResolvedPool(name, pool, architecture, gpu, engine, memory, price, notes)
 
 
 def resolved(experiment: Experiment) -> Experiment:
     """The same experiment with every engine option written out, so that it outlives its preset.
 
-    `num_gpu_blocks` stays open where memory decides it. A synthetic workload that says nothing of
-    its size gets as many requests as a window counted in requests needs. Raises `InputError` as
+    `num_gpu_blocks` stays open where memory decides it. Raises `InputError` as
     `resolve_pool` does.
     """
     pools = {}
@@ -94,14 +93,6 @@ def resolved(experiment: Experiment) -> Experiment:
         price = result.price_usd_per_gpu_hour
         pools[name] = pool.model_copy(update={"engine": engine, "price_usd_per_gpu_hour": price})
     changes: dict[str, Any] = {"pools": pools}
-    workload, count = experiment.workload, experiment.measure.num_requests
-    if (
-        isinstance(workload, SyntheticWorkload)
-        and count is not None
-        and workload.num_requests is None
-        and workload.duration_s is None
-    ):
-        changes["workload"] = workload.model_copy(update={"num_requests": count})
     return experiment.model_copy(update=changes)
 
 
@@ -135,13 +126,11 @@ def _draft(settings: EngineSettings, architecture: Architecture, gpu: GpuProfile
     return draft
 
 
-def _settle_lengths(settings: EngineSettings, draft: dict[str, Any]) -> list[str]:
-    """Lower a defaulted `max_model_len` to what one request can hold; returns what to tell."""
+def _settle_lengths(settings: EngineSettings, draft: dict[str, Any]) -> None:
+    """Lower a defaulted `max_model_len` to what the KV cache can hold of one request."""
     holds = (draft["num_gpu_blocks"] - 1) * draft["block_size"]
-    if settings.max_model_len is not None or draft["max_model_len"] <= holds or holds < 1:
-        return []
-    longest, draft["max_model_len"] = draft["max_model_len"], holds
-    return [f"max_model_len lowered from {longest} to {holds} tokens: the KV cache holds no more"]
+    if settings.max_model_len is None and holds >= 1:
+        draft["max_model_len"] = min(draft["max_model_len"], holds)
 
 
 def _chosen(settings: EngineSettings, preset: EnginePreset, field: str) -> Any:
@@ -215,16 +204,39 @@ def _not_modelled_notes(settings: EngineSettings) -> list[str]:
     ]
 
 
+def _figure_notes(
+    architecture: Architecture, gpu: GpuProfile, engine: EngineConfig, price: float
+) -> list[str]:
+    """Which figures are less than the model could do, preliminary, or only an example."""
+    notes = []
+    longest = architecture.max_position_embeddings
+    if engine.max_model_len < longest:
+        notes.append(
+            f"max_model_len is {engine.max_model_len} tokens, of the {longest} the model could take"
+        )
+    if not gpu.calibrated:
+        notes.append(
+            f"the profile of {gpu.name} is preliminary (calibrated: false): see docs/validation.md"
+        )
+    if price == gpu.price.si:
+        notes.append(f"${price:g} per GPU-hour is an example price; set price_usd_per_gpu_hour")
+    return notes
+
+
 def names_a_file(value: str) -> bool:
     """Whether `model` or `gpu` is a path; a name may hold a slash too (Hugging Face ids)."""
     return value.endswith((".json", ".yaml", ".yml")) or value.startswith((".", "/", "~"))
 
 
 def _load(problems: list[Problem], field: str, value: str, load: Callable[[str], T]) -> T | None:
-    if names_a_file(value) and not Path(value).exists():
-        problems.append(Problem(f"no such file: {value}", field=field))
+    try:
+        if names_a_file(value) and not Path(value).exists():
+            problems.append(Problem(f"no such file: {value}", field=field))
+            return None
+        return _collect(problems, field, lambda: load(value))
+    except OSError as error:  # a name that is too long, a directory that may not be entered
+        problems.append(Problem(f"cannot be read: {error.strerror}", field=field))
         return None
-    return _collect(problems, field, lambda: load(value))
 
 
 def _collect(problems: list[Problem], field: str, call: Callable[[], T]) -> T | None:

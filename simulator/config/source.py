@@ -5,17 +5,22 @@ Scalars are those of `simulator.core_yaml`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from simulator.core_yaml import CoreLoader
 from simulator.errors import InputError, Problem
 
 KeyPath = tuple[str | int, ...]
+
+MAX_VALUES = 100_000  # aliases written out; far more than any experiment has
+_LARGEST_INT = 2**1024  # beyond any float, and small enough to print
 
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
@@ -46,6 +51,13 @@ class Source:
             if found is not None:
                 return found
         return Place(None)
+
+    def place_of(self, field: str) -> Place:
+        """As `place`, for a dotted path."""
+        by_text = {dotted(path): place for path, place in self.places.items()}
+        while field and field not in by_text:
+            field = field.rpartition(".")[0]
+        return by_text.get(field, Place(None))
 
     def problem(self, path: KeyPath, message: str) -> Problem:
         """A `Problem` about the value at `path`, with its file, line and dotted field."""
@@ -79,8 +91,9 @@ def read_yaml(path: str | Path) -> Source:
         raw = Path(path).read_bytes()
     except FileNotFoundError:
         raise InputError(Problem("no such file", name)) from None
-    except OSError as error:
-        raise InputError(Problem(f"cannot be read: {error.strerror}", name)) from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(Problem(f"cannot be read: {reason}", name[:200])) from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -120,16 +133,64 @@ def parse_yaml(text: str, name: str) -> Source:
 
 
 def from_mapping(data: Mapping[str, Any]) -> Source:
-    """A `Source` of data that was built in Python: problems then carry only the field."""
-    return Source(_plain(data), {(): Place(None)})
+    """A `Source` of data that was built in Python: problems then carry only the field.
+
+    Raises `InputError` for keys that are no text and for data that contains itself.
+    """
+    source = Source(None, {(): Place(None)})
+    try:
+        source.data = plain(data, (), source.problems)
+    except RecursionError:
+        raise InputError("the experiment is nested too deeply") from None
+    if source.problems:
+        raise InputError(source.problems)
+    return source
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any, path: KeyPath = (), problems: list[Problem] | None = None) -> Any:
+    """`value` with dicts for mappings, lists for sequences, Python's numbers for NumPy's.
+
+    Keys that are no text are added to `problems`.
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        for key in value:
+            if not isinstance(key, str) and problems is not None:
+                message = f"a key must be text, not {key!r}"
+                problems.append(Problem(message, field=dotted(path) or None))
+        return {key: plain(item, (*path, key), problems) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item, (*path, i), problems) for i, item in enumerate(value)]
     return value
+
+
+def clean(source: Source) -> list[Problem]:
+    """Replace what JSON cannot hold, halves of characters and endless integers; what was wrong.
+
+    The integers need no complaint: what stands in for them is still too large everywhere.
+    """
+    problems: list[Problem] = []
+
+    def cleaned(value: Any, path: KeyPath) -> Any:
+        if isinstance(value, dict):
+            return {text(k, path): cleaned(item, (*path, k)) for k, item in value.items()}
+        if isinstance(value, list):
+            return [cleaned(item, (*path, i)) for i, item in enumerate(value)]
+        if isinstance(value, int) and abs(value) > _LARGEST_INT:
+            return _LARGEST_INT if value > 0 else -_LARGEST_INT
+        return text(value, path) if isinstance(value, str) else value
+
+    def text(value: str, path: KeyPath) -> str:
+        sound = value.encode("utf-8", "replace").decode("utf-8")
+        if sound != value:
+            problems.append(source.problem(path, f"holds half a character: {value!r}"))
+        return sound
+
+    source.data = cleaned(source.data, ())
+    return problems
 
 
 class _Builder:
@@ -141,8 +202,13 @@ class _Builder:
         self.places: dict[KeyPath, Place] = {}
         self.problems: list[Problem] = []
         self._open: list[yaml.Node] = []
+        self._count = 0
 
     def build(self, node: yaml.Node, path: KeyPath) -> Any:
+        self._count += 1
+        if self._count > MAX_VALUES:
+            message = f"holds more than {MAX_VALUES:,} values, each alias (*) written out"
+            raise InputError(Problem(message, self.name, node.start_mark.line + 1))
         self.places.setdefault(path, self._place(node))
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)

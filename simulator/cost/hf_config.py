@@ -22,6 +22,7 @@ NEEDED = (
 )
 # Keys that number the experts; 0, 1 or null mean a dense model.
 EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+LARGEST = 2**31 - 1  # beyond any model; arithmetic on it stays within floats
 FP8_METHODS = ("fp8", "fbgemm_fp8")
 
 
@@ -41,14 +42,17 @@ class HfConfig:
         self.problems.append(Problem(message, file=self.file, line=line, field=key))
 
     def positive(self, key: str, default: int | None = None) -> int:
-        """A whole number above zero; without a default the key is needed."""
+        """A whole number above zero, within reason; without a default the key is needed."""
         value = self.data.get(key)
         if value is None:
             if default is None:
                 self.complain(key, "this key is needed to cost the model and is missing")
             return default or 1
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            self.complain(key, f"must be a whole number above 0, not {value!r}")
+            self.complain(key, f"must be a whole number above 0, not {_show(value)}")
+            return 1
+        if value > LARGEST:
+            self.complain(key, f"must be at most {LARGEST}, not {_show(value)}")
             return 1
         return value
 
@@ -86,8 +90,9 @@ class HfConfig:
 
     def _refuse_windows(self) -> None:
         layer_types = self.data.get("layer_types")
-        if isinstance(layer_types, list) and set(layer_types) - {"full_attention"}:
-            others = ", ".join(sorted({str(kind) for kind in layer_types} - {"full_attention"}))
+        kinds = {str(kind) for kind in layer_types} if isinstance(layer_types, list) else set()
+        if kinds - {"full_attention"}:
+            others = ", ".join(sorted(kinds - {"full_attention"}))
             self.complain("layer_types", f"layers of {others} are not costed yet")
         # Qwen states a window but uses it only where use_sliding_window says so
         elif self.data.get("sliding_window") and self.data.get("use_sliding_window", True):
@@ -99,7 +104,7 @@ class HfConfig:
         key = "rope_scaling" if self.data.get("rope_scaling") else "rope_parameters"
         scaling = self.data.get(key) or {}
         if not isinstance(scaling, dict):
-            self.complain(key, f"must be an object, not {scaling!r}")
+            self.complain(key, f"must be an object, not {_show(scaling)}")
             return positions
         kind = scaling.get("rope_type", scaling.get("type", "default"))
         if kind in ("default", "llama3", "longrope", "su") or "factor" not in scaling:
@@ -108,9 +113,18 @@ class HfConfig:
             positions = scaling.get("original_max_position_embeddings", positions)
         factor = scaling["factor"]
         if not isinstance(factor, int | float) or not isinstance(positions, int) or factor <= 0:
-            self.complain(key, f"factor and original length must be numbers, not {scaling!r}")
+            message = f"factor and original length must be numbers, not {_show(scaling)}"
+            self.complain(key, message)
+            return 1
+        if not 1 <= positions <= LARGEST or not 1 <= positions * factor <= LARGEST:
+            self.complain(key, f"gives no possible length: {positions} tokens x {factor}")
             return 1
         return int(positions * factor)
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def read_text_file(path: Path) -> str:
@@ -127,6 +141,10 @@ def parse_hf_config(text: str, file: str) -> HfConfig:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(Problem(f"not JSON: {error.msg}", file=file, line=error.lineno)) from None
+    except (RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
+        deep = isinstance(error, RecursionError)
+        message = "nested too deeply" if deep else "holds a number that is too large"
+        raise InputError(Problem(f"not usable JSON: {message}", file=file)) from None
     if not isinstance(data, dict):
         raise InputError(Problem("a config.json is one JSON object", file=file))
     return HfConfig(data=data, text=text, file=file)

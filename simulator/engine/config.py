@@ -16,7 +16,7 @@ class EngineConfig:
     """Options of one replica's scheduler and KV cache; defaults are vLLM 0.33's.
 
     `num_gpu_blocks` counts vLLM's null block, so one block fewer is usable. `max_num_active_seqs`,
-    where set, takes the place of `max_num_seqs` as the number of seats.
+    where set, lowers the number of seats below `max_num_seqs`.
     `stepping="iteration"` forces spans of one iteration: the same times, slower; it exists to check
     the span engine against.
     `long_prefill_spares_lone_request`: vLLM 0.33 ignores the long-prefill threshold when only one
@@ -69,6 +69,9 @@ class EngineConfig:
             found.append(("long_prefill_token_threshold", "must not be negative"))
         if self.max_num_active_seqs is not None and self.max_num_active_seqs < 1:
             found.append(("max_num_active_seqs", "must be at least 1, or null"))
+        if self.max_num_active_seqs is not None and self.max_num_active_seqs > self.max_num_seqs:
+            message = f"{self.max_num_active_seqs} is above max_num_seqs {self.max_num_seqs}"
+            found.append(("max_num_active_seqs", message))
         if self.stepping not in ("span", "iteration"):
             found.append(("stepping", f"must be span or iteration, not {self.stepping!r}"))
         if not self.enable_chunked_prefill and self.max_num_batched_tokens < self.max_model_len:

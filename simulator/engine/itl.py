@@ -14,7 +14,8 @@ MAX_S = 1e5
 _LOG_MIN = math.log(MIN_S)
 NUM_BINS = math.ceil((math.log(MAX_S) - _LOG_MIN) / BIN_WIDTH)
 
-# Rows of the histogram: consecutive slices of time, for confidence intervals by batch means.
+# Rows of the histogram: consecutive slices of the window, for confidence intervals by batch
+# means, and one more for all other times.
 SLICES = 24
 
 EDGES_S = np.exp(_LOG_MIN + BIN_WIDTH * np.arange(NUM_BINS + 1))
@@ -30,11 +31,12 @@ def bin_of(gap_s: float) -> int:
 
 @kernel
 def slice_of(s: Record, itl: Array, t_s: float) -> int:
-    """Row of the histogram that a token given at time t is counted in."""
-    if s.itl_length_s <= 0.0:
-        return 0
-    part = (t_s - s.itl_start_s) / s.itl_length_s
-    return int(min(max(part, 0.0) * len(itl), len(itl) - 1.0))
+    """Row of the histogram for tokens given at time t: a slice of the window, or the last row."""
+    slices = len(itl) - 1
+    part = (t_s - s.itl_start_s) / s.itl_length_s if s.itl_length_s > 0.0 else -1.0
+    if part < 0.0 or part >= 1.0:
+        return slices
+    return int(part * slices)
 
 
 @kernel

@@ -15,7 +15,12 @@ from simulator.engine.jit import Array, Record, entry, kernel
 from simulator.engine.queueing import drop_cancelled, push_back
 from simulator.engine.request import REJECTED
 from simulator.engine.sampling import note, sample_until
-from simulator.engine.scheduler import admissible_tokens, long_threshold, schedule
+from simulator.engine.scheduler import (
+    admissible_tokens,
+    long_threshold,
+    schedule,
+    schedules_nothing,
+)
 from simulator.engine.spans import blocks_taken, boundary_at, end_s, iterations_done, reach_s
 from simulator.engine.state import BOUNDARY, IDLE, IN_SPAN, ROW_RUNNING, ROW_TOKENS
 
@@ -79,8 +84,11 @@ def advance(
             return reach_s(s.now_s)
         spans -= 1
         schedule(s, req, lists, phases)
-        if s.num_running == 0:
-            return -float(STUCK)
+        if schedules_nothing(s, lists):
+            # Prompts are held back and the decodes had to go: the call takes no time.
+            if s.num_evicted == 0:
+                return -float(STUCK)
+            continue
         if s.pure:
             start_pure_span(s, req, lists, phases, token_s, seq_s)
         else:

@@ -126,7 +126,8 @@ def admit(s: Record, req: Array, lists: Array, i: int, tokens: int) -> None:
     r.status = RUNNING
     r.computed_tokens = 0
     if math.isnan(r.first_scheduled_s):
-        r.first_scheduled_s = s.now_s
+        # An arrival within the tolerance after the boundary counts as at it.
+        r.first_scheduled_s = max(s.now_s, r.arrival_s)
     elif r.generated_tokens == 0:
         r.lost_prefill_s += s.now_s - r.lost_since_s
         r.lost_since_s = math.nan

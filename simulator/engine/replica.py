@@ -35,7 +35,7 @@ class Replica:
     next event anywhere; so of the replicas that share requests, either all have it or none.
     `check_integrity` tests the engine's invariants at every boundary and raises `IntegrityError`.
     `marks_s` are times at which the counters are noted exactly; `itl_span_s` is the time that the
-    rows of the histogram of inter-token gaps divide up.
+    rows of the histogram of inter-token gaps divide up, `itl` another replica's histogram to share.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Replica:
         sample_interval_s: float = math.inf,
         marks_s: tuple[float, ...] = (),
         itl_span_s: tuple[float, float] = (0.0, 0.0),
+        itl: np.ndarray | None = None,
         check_integrity: bool = False,
         on_finish: Callable[[list[int]], None] | None = None,
     ) -> None:
@@ -58,7 +59,7 @@ class Replica:
         self.index = index
         self.on_finish = on_finish
         self.check_integrity = check_integrity
-        self.arrays = allocate(config, cost, sample_interval_s, marks_s, itl_span_s)
+        self.arrays = allocate(config, cost, sample_interval_s, marks_s, itl_span_s, itl)
         set_next_sample(self.arrays.state[0], self.arrays.marks)
         self._args = self.arrays.arguments()
         self._wake_s = math.inf  # when the kernel must next be called
@@ -88,11 +89,6 @@ class Replica:
         if answer > 0.0:
             self._unsettle(answer)
         return True
-
-    def share_itl(self, other: Replica) -> None:
-        """Count inter-token gaps in the histogram of `other`."""
-        self.arrays.itl = other.arrays.itl
-        self._args = self.arrays.arguments()
 
     def finish(self, end_s: float) -> None:
         """The run is over: take the samples that are left, and write back what is under way."""

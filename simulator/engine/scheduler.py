@@ -173,3 +173,14 @@ def schedule(s: Record, req: Array, lists: Array, phases: Array) -> None:
     s.budget_left = budget
     if s.prefill_interval > 1 and not s.pure and carries_prefill(s, req, lists):
         s.last_prefill_n = s.n + 1
+
+
+@kernel
+def schedules_nothing(s: Record, lists: Array) -> bool:
+    """Whether the iteration just decided would be empty."""
+    if s.pure:
+        return bool(s.num_running == 0)
+    for position in range(s.num_running):
+        if lists[ROW_TOKENS, position] > 0:
+            return False
+    return True

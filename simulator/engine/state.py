@@ -112,7 +112,7 @@ class ReplicaArrays:
     phases: np.ndarray  # int64[block_size]: decodes that need a block at iteration n, by n mod size
     token_s: np.ndarray  # CostTable.token_s
     seq_s: np.ndarray  # float64[3, seats + 1]: seq_s, decode_fixed_s, decode_context_s
-    itl: np.ndarray  # int64[SLICES, bins]: histogram of gaps between consecutive tokens
+    itl: np.ndarray  # int64[SLICES + 1, bins]: histogram of gaps between consecutive tokens
     samples: np.ndarray  # SAMPLE[MAX_SAMPLES]
     marks: np.ndarray  # SAMPLE[number of marks], t_s preset
 
@@ -136,11 +136,13 @@ def allocate(
     sample_interval_s: float,
     marks_s: tuple[float, ...],
     itl_span_s: tuple[float, float],
+    itl: np.ndarray | None = None,
 ) -> ReplicaArrays:
     """Fresh arrays of an idle, empty replica at time 0.
 
     `marks_s`: increasing times at which the counters are noted exactly (the window's edges).
-    `itl_span_s`: start and end of the time that the rows of the gap histogram divide up.
+    `itl_span_s`: start and end of the time that the rows of the gap histogram divide up; `itl`: a
+    histogram to count in, of another replica.
     """
     seats = config.seat_limit
     state = np.zeros(1, dtype=STATE)
@@ -174,7 +176,7 @@ def allocate(
         seq_s=np.ascontiguousarray(
             np.stack([cost.seq_s, cost.decode_fixed_s, cost.decode_context_s]), dtype=np.float64
         ),
-        itl=np.zeros((SLICES, NUM_BINS), dtype=np.int64),
+        itl=np.zeros((SLICES + 1, NUM_BINS), dtype=np.int64) if itl is None else itl,
         samples=np.zeros(MAX_SAMPLES, dtype=SAMPLE),
         marks=marks,
     )

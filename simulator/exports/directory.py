@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from simulator.errors import InputError, Problem
@@ -21,6 +22,8 @@ RESULT_FILES = frozenset(
         "plots",
     }
 )
+# Most file systems allow 255 bytes; a result is written under its name and 18 characters more.
+LONGEST_NAME = 237
 RESULT_MARKS = frozenset({"experiment.yaml", "summary.json", "provenance.json"})
 
 
@@ -31,10 +34,24 @@ def check_output_directory(directory: str | Path) -> Path:
     Raises InputError otherwise, naming what stands in the way. Call it before a long run.
     """
     target = Path(directory).resolve()
+    if len(os.fsencode(target.name)) > LONGEST_NAME:
+        message = f"the name is too long: at most {LONGEST_NAME} bytes"
+        raise InputError(Problem(message, file=f"{str(directory)[:60]}..."))
+    try:
+        return _usable(target, directory)
+    except OSError as error:
+        raise InputError(
+            Problem(f"cannot be used: {error.strerror}", file=str(directory))
+        ) from None
+
+
+def _usable(target: Path, directory: str | Path) -> Path:
+    above = next(parent for parent in target.parents if parent.exists())
+    try:  # the result is written beside its place; asking for the rights is no proof
+        os.rmdir(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=above))
+    except OSError:
+        raise InputError(Problem(f"cannot be made in {above}", file=str(directory))) from None
     if not target.exists():
-        above = next(parent for parent in target.parents if parent.exists())
-        if not (above.is_dir() and os.access(above, os.W_OK)):
-            raise InputError(Problem(f"cannot be made in {above}", file=str(directory)))
         return target
     if not target.is_dir():
         raise InputError(Problem("exists and is not a directory", file=str(directory)))

@@ -44,9 +44,18 @@ def arrival_span(record: RunRecord) -> tuple[float, float]:
 
 
 def offered_rps(record: RunRecord) -> float | None:
-    """Measured requests per second while they kept arriving; None if they all came at once."""
+    """Measured requests per second while they kept arriving, those refused left out.
+
+    None if they all came at once, or if all were refused.
+    """
     start, end = arrival_span(record)
-    return len(record.measured) / (end - start) if end > start else None
+    count = accepted(record)
+    return count / (end - start) if count and end > start else None
+
+
+def accepted(record: RunRecord) -> int:
+    """Measured requests that were not rejected."""
+    return int((record.measured["status"] != "rejected").sum())
 
 
 def completed_in_window(record: RunRecord) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -26,8 +28,8 @@ def record_run(
 ) -> RunRecord:
     """Everything recorded in a run, as metrics read it."""
     requests = request_frame(outcome, class_names)
-    end_s = min(window.end_s, outcome.end_s)
-    start_s = min(window.start_s, end_s)
+    end_s = window.end_s if math.isfinite(window.end_s) else outcome.end_s
+    start_s = window.start_s
     finish_s = requests["finish_s"].to_numpy(np.float64)
     closing = (finish_s >= start_s) & ((finish_s < end_s) | (end_s >= outcome.end_s))
     closing &= (requests["status"] == "completed").to_numpy(bool)
@@ -36,7 +38,7 @@ def record_run(
         requests=requests,
         itl_edges_s=outcome.itl_edges_s,
         itl_counts=outcome.itl.sum(axis=0),
-        itl_batch_counts=outcome.itl,
+        itl_batch_counts=outcome.itl[:-1],
         timeline=timeline_frame(outcome),
         window_s=(start_s, end_s),
         window_output_tokens=_output_tokens_between_marks(outcome),

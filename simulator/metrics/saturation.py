@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 
 from simulator.metrics.intervals import BATCHES, autocorrelation_factor, batch_bounds
-from simulator.metrics.load import arrival_span, offered_rps, pool_timeline
+from simulator.metrics.load import accepted, arrival_span, offered_rps, pool_timeline
 from simulator.metrics.record import RunRecord
 
 MIN_ARRIVALS = 50
@@ -92,11 +92,10 @@ def saturation(record: RunRecord) -> Saturation:
         return Saturation(verdict, reason, offered, capacity, load, grown)
 
     start, end = arrival_span(record)
-    arrivals = len(record.measured)
+    arrivals = accepted(record)
     if arrivals < MIN_ARRIVALS:
-        return judged(
-            "UNKNOWN", f"only {arrivals} measured requests; {MIN_ARRIVALS} are needed to judge."
-        )
+        what = "no measured request" if arrivals == 0 else f"only {arrivals} measured requests"
+        return judged("UNKNOWN", f"{what} got in; {MIN_ARRIVALS} are needed to judge.")
     if offered is None:
         return judged("UNKNOWN", "all requests arrived at once, so there is no rate to judge.")
     pool = pool_timeline(record.timeline)

@@ -77,7 +77,7 @@ def summarise(record: RunRecord, queries: pd.DataFrame) -> Summary:
         end_s=record.end_s,
         iterations=record.iterations,
         spans=record.spans,
-        notes=[*record.notes, *_findings(measured, completed)],
+        notes=[*record.notes, *_findings(record, measured, completed)],
     )
     return {key: _plain(value) for key, value in summary.items()}
 
@@ -144,9 +144,24 @@ def _kv_usage(record: RunRecord) -> Summary:
     }
 
 
-def _findings(measured: pd.DataFrame, completed: pd.DataFrame) -> list[str]:
+def _findings(record: RunRecord, measured: pd.DataFrame, completed: pd.DataFrame) -> list[str]:
     """What a reader must know before trusting the latencies."""
     notes = []
+    refused = measured[measured["status"] == "rejected"]
+    for reason, count in refused["reason"].value_counts().items():
+        notes.append(f"{count} of {len(measured)} measured requests were rejected: {reason}")
+    cut = int((completed["finish_reason"] == "length").sum())
+    if cut:
+        notes.append(f"{cut} completed requests were cut short by max_tokens or max_model_len")
+    warmup_s = record.window_s[0] - float(record.requests["arrival_s"].min())
+    if warmup_s > 0 and len(completed):
+        latency_s = completed["finish_s"] - completed["arrival_s"]
+        slow_s = float(np.percentile(latency_s, 95))
+        if slow_s > warmup_s:
+            notes.append(
+                f"the warm-up of {warmup_s:.0f} s is shorter than the p95 of e2el, {slow_s:.0f} s: "
+                "the pool may still have been filling up"
+            )
     unfinished = int((measured["status"] == "unfinished").sum())
     if unfinished:
         notes.append(

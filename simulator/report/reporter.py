@@ -21,17 +21,23 @@ if TYPE_CHECKING:
     from simulator.simulation import Simulation
 
 
-def report(simulation: Simulation, directory: Path, width: int, colour: bool) -> str:
-    """Write the result directory; returns the table as text of `width` columns.
+def report(
+    simulation: Simulation, directory: Path, width: int, colour: bool, notes: bool = True
+) -> str:
+    """Write the result directory; returns the table, with or without notes, `width` columns wide.
 
     Raises as `Result.save` does.
     """
     from rich.console import Console
 
+    from simulator.report.table import SummaryTable
+
     result = simulation.result()
     result.save(directory)
     text = io.StringIO()
-    Console(file=text, width=width, force_terminal=colour).print(result.table())
+    Console(file=text, width=width, force_terminal=colour).print(
+        SummaryTable(result.summary, notes=notes)
+    )
     return text.getvalue()
 
 
@@ -58,9 +64,16 @@ class Reporter:
         self._process.terminate()
         self._process.communicate()
 
-    def report(self, simulation: Simulation, directory: Path, width: int, colour: bool) -> str:
+    def report(
+        self,
+        simulation: Simulation,
+        directory: Path,
+        width: int,
+        colour: bool,
+        notes: bool = True,
+    ) -> str:
         """As the function `report`."""
-        job = (simulation, directory, width, colour)
+        job = (simulation, directory, width, colour, notes)
         try:
             answer, _ = self._process.communicate(pickle.dumps(job, protocol=5))
             outcome: str | Exception = pickle.loads(answer)

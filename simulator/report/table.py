@@ -20,8 +20,9 @@ VERDICT_STYLES = {"OK": "green", "OVERLOADED": "bold red", "UNKNOWN": "yellow"}
 class SummaryTable:
     """A summary that rich can print; it shows more intervals where the terminal is wide."""
 
-    def __init__(self, summary: dict[str, Any]) -> None:
+    def __init__(self, summary: dict[str, Any], *, notes: bool = True) -> None:
         self.summary = summary
+        self.notes = summary["notes"] if notes else []
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         summary = self.summary
@@ -30,7 +31,7 @@ class SummaryTable:
         if objectives:
             yield Text.assemble(("SLO ", "bold"), objectives)
         yield _grid(blocks(summary))
-        for note in summary["notes"]:
+        for note in self.notes:
             yield Text.assemble(("note ", "bold"), (note, "dim"))
         yield _verdict(summary)
 

@@ -187,6 +187,8 @@ class ReferenceEngine:
         """One iteration: schedule (3), let the time pass, process the output (7)."""
         start_s = self.now_s
         scheduled, admitted, preempted = self.schedule()
+        if not scheduled and preempted:
+            return  # an empty call takes no time and is no step; the next finds fewer running
         if not scheduled:
             raise RuntimeError(f"request {self.waiting[0].request.id} can never be admitted")
         chunks = []

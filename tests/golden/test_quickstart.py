@@ -25,3 +25,8 @@ def test_measures_are_unchanged(result):
 def test_the_table_is_unchanged(result):
     expected = update.TABLE.read_text(encoding="utf-8")
     assert update.table(result).splitlines() == expected.splitlines()
+
+
+def test_the_readme_shows_this_table():
+    readme = (update.EXPERIMENT.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert update.TABLE.read_text(encoding="utf-8").strip() in readme

@@ -237,7 +237,7 @@ def check_cut(config, load, cost, cut_s, whole, times):
     cluster = Cluster(
         requests, RoundRobin(1), config, table(cost, config), num_replicas=1, sample_interval_s=1e9
     )
-    frame = request_frame(cluster.run(cut_s), ("all",))
+    frame = request_frame(cluster.run(until_s=cut_s), ("all",))
     assert len(frame) == np.count_nonzero(load["arrival_s"] < cut_s)
     got = [[t_s for t_s in each if t_s < cut_s] for each in times[: len(frame)]]
     assert frame["generated_tokens"].tolist() == [len(each) for each in got]

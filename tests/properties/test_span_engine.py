@@ -28,10 +28,11 @@ def configs(draw):
     budget = draw(st.integers(1, 8) | st.integers(1, 80))
     if not chunked:
         budget = max(budget, max_model_len)
+    seats = draw(st.integers(1, 12))
     return EngineConfig(
         num_gpu_blocks=num_gpu_blocks,
         max_model_len=max_model_len,
-        max_num_seqs=draw(st.integers(1, 12)),
+        max_num_seqs=seats,
         max_num_batched_tokens=budget,
         block_size=block_size,
         enable_chunked_prefill=chunked,
@@ -40,7 +41,7 @@ def configs(draw):
         long_prefill_token_threshold=draw(st.sampled_from([0, 0, 7, 20])),
         long_prefill_token_threshold_adaptive=draw(st.booleans()),
         long_prefill_spares_lone_request=draw(st.booleans()),
-        max_num_active_seqs=draw(st.sampled_from([None, None, 3])),
+        max_num_active_seqs=draw(st.sampled_from([None, None, min(seats, 3)])),
         prefill_schedule_interval=draw(st.sampled_from([1, 1, 2, 5])),
     )
 

@@ -142,6 +142,10 @@ def test_all_missing_and_wrong_keys_are_named_with_their_lines() -> None:
         ({"num_key_value_heads": 5}, "num_key_value_heads", "divide"),
         ({"num_attention_heads": 24, "num_key_value_heads": 8}, "hidden_size", "head_dim"),
         ({"rope_scaling": {"type": "yarn", "factor": "big"}}, "rope_scaling", "numbers"),
+        ({"rope_scaling": {"type": "linear", "factor": 1e308}}, "rope_scaling", "length"),
+        ({"rope_scaling": {"type": "linear", "factor": float("nan")}}, "rope_scaling", "length"),
+        ({"vocab_size": 10**400}, "vocab_size", "at most"),
+        ({"layer_types": [["full_attention"]]}, "layer_types", "not costed"),
     ],
 )
 def test_what_cannot_be_costed_is_refused_with_the_reason(
@@ -183,6 +187,10 @@ def test_unknown_names_and_broken_files(tmp_path: Path) -> None:
     broken.write_text("[]")
     with pytest.raises(InputError, match="one JSON object"):
         load_architecture(broken)
+    for text in (100_000 * "[", 5000 * "9"):
+        broken.write_text(text)
+        with pytest.raises(InputError, match="not usable JSON"):
+            load_architecture(broken)
     broken.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read"):
         load_architecture(broken)

@@ -98,7 +98,8 @@ def test_the_watermark_is_a_share_of_all_blocks_rounded_down(watermark, blocks):
     assert config.watermark_blocks == blocks
 
 
-def test_active_seqs_take_the_place_of_seats():
+def test_active_seqs_lower_the_number_of_seats():
     assert EngineConfig(**GOOD, max_num_seqs=64).seat_limit == 64
     assert EngineConfig(**GOOD, max_num_seqs=64, max_num_active_seqs=3).seat_limit == 3
-    assert EngineConfig(**GOOD, max_num_seqs=64, max_num_active_seqs=300).seat_limit == 300
+    with pytest.raises(InputError, match="max_num_active_seqs: 300 is above max_num_seqs 64"):
+        EngineConfig(**GOOD, max_num_seqs=64, max_num_active_seqs=300)

@@ -120,6 +120,11 @@ def test_all_problems_come_at_once_with_file_line_and_field() -> None:
         assert lines[line - 1].strip().startswith(key)
     assert "bandwidth" in problems["hardware.memory_bandwidth"].message
     assert all(problem.file == "bad.yaml" for problem in caught.value.problems)
+    assert problems["price"].message == "is required"
+    assert problems["host.extra"].message == "unknown key"
+    assert problems["hardware.peak_bf16.value"].message == "must be a number, not 'fast'"
+    nan = problems["kernels.all_reduce.4.small_latency.value"].message
+    assert nan == "must be a finite number, not nan"
 
 
 @pytest.mark.parametrize(
@@ -129,6 +134,11 @@ def test_all_problems_come_at_once_with_file_line_and_field() -> None:
         ("name: [a\n", "expected", 2),
         ("just text", "mapping", None),
         ("", "mapping", None),
+        ("a: 1\nb: &b [*b]\n", "alias", 2),
+        ("a: 1\nb: \x01\n", "character", 2),
+        ("a: 1\nb: " + 100_000 * "[", "nested too deeply", 2),
+        ("a: &a [1]\n" + "b: [*a]\n? [x]\n: 1\n", "single word", 3),
+        ("a: 2024-13-45\n", "not usable YAML", None),
     ],
 )
 def test_broken_yaml(text: str, message: str, line: int | None) -> None:
@@ -149,3 +159,9 @@ def test_fp8_kernels_need_fp8_hardware() -> None:
     del data["kernels"]["gemm"]["bf16"]
     with pytest.raises(InputError, match="gemm needs a bf16 entry"):
         read_profile(yaml.safe_dump(data), "bad.yaml")
+
+
+def test_an_alias_bomb_is_refused() -> None:
+    levels = [f"a{i}: &a{i} [{', '.join(9 * [f'*a{i - 1}'])}]" for i in range(1, 12)]
+    with pytest.raises(InputError, match="too much is nested"):
+        read_profile("\n".join(["a0: &a0 [x]", *levels]), "bad.yaml")

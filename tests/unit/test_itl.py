@@ -79,13 +79,13 @@ def state(start_s: float, length_s: float):
 
 
 @pytest.mark.parametrize(
-    ("t_s", "row"), [(0.0, 0), (100.0, 0), (101.9, 0), (102.1, 1), (147.9, 23), (148.0, 23)]
+    ("t_s", "row"), [(0.0, 24), (100.0, 0), (101.9, 0), (102.1, 1), (147.9, 23), (148.0, 24)]
 )
 def test_rows_are_equal_slices_of_time(t_s, row):
-    assert slice_of(state(100.0, 48.0), np.zeros((24, 2), dtype=np.int64), t_s) == row
+    assert slice_of(state(100.0, 48.0), np.zeros((25, 2), dtype=np.int64), t_s) == row
 
 
 def test_later_and_unsliced_gaps_have_a_row_too():
-    rows = np.zeros((24, 2), dtype=np.int64)
-    assert slice_of(state(100.0, 48.0), rows, 1e9) == 23
-    assert slice_of(state(0.0, 0.0), rows, 5.0) == 0
+    rows = np.zeros((25, 2), dtype=np.int64)
+    assert slice_of(state(100.0, 48.0), rows, 1e9) == 24
+    assert slice_of(state(0.0, 0.0), rows, 5.0) == 24

@@ -2,6 +2,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
@@ -90,15 +91,11 @@ def test_an_experiment_built_in_python_resolves_like_its_file(file: Path) -> Non
     assert load_experiment(data) == load_experiment(file)
 
 
-def test_a_window_in_requests_sets_the_number_of_requests(file: Path) -> None:
+def test_a_window_in_requests_leaves_the_workload_open(file: Path) -> None:
     change = "measure={warmup_requests: 10, window_requests: 50}"
     workload = load_experiment(file, [change]).workload
     assert workload.kind == "synthetic"
-    assert workload.num_requests == 60
-    change = ["measure={window_requests: 50}", "workload.num_requests=70"]
-    workload = load_experiment(file, change).workload
-    assert workload.kind == "synthetic"
-    assert workload.num_requests == 70
+    assert workload.num_requests is None
 
 
 def test_paths_of_the_file_are_relative_to_it(
@@ -171,6 +168,108 @@ def test_more_than_one_pool_is_refused_for_now(file: Path) -> None:
         load_experiment(file, [change])
     with pytest.raises(InputError, match="exactly one pool for now, not 0"):
         load_experiment(file, ["pools={}"])
+
+
+@pytest.mark.parametrize("name", ["1", "007", "a.b", ""])
+def test_a_pool_of_any_name_may_be_wrong(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(TEXT.replace("main: {", f'"{name}":\n    {{replicas: -1, '))
+    with pytest.raises(InputError) as caught:
+        load_experiment(path)
+    problem = next(p for p in caught.value.problems if p.field == f"pools.{name}.replicas")
+    assert (problem.message, problem.line) == ("must be at least 1, not -1", 5)
+
+
+def test_problems_in_a_numbered_pool_get_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(TEXT.replace("main: {", '"1":\n    {').replace("h100-sxm", "h9"))
+    with pytest.raises(InputError) as caught:
+        load_experiment(path)
+    assert [(p.field, p.line) for p in caught.value.problems] == [("pools.1.gpu", 5)]
+
+
+def test_half_a_character_is_refused(file: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load_experiment(file, r'workload.class_name="\ud800"')
+    [problem] = caught.value.problems
+    assert problem.field == "workload.class_name"
+    assert "half a character" in problem.message
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "seed",
+        "pools.main.replicas",
+        *(
+            f"pools.main.engine.{name}"
+            for name in (
+                "max_model_len",
+                "num_gpu_blocks",
+                "block_size",
+                "long_prefill_token_threshold",
+                "max_num_active_seqs",
+                "prefill_schedule_interval",
+            )
+        ),
+        "measure.warmup_requests",
+        "measure.window_requests",
+    ],
+)
+@pytest.mark.parametrize("value", ["1e30", "0x1" + 4000 * "0"])
+def test_integers_have_an_upper_bound(file: Path, field: str, value: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_experiment(file, f"{field}={value}")
+    assert any(p.field == field and "must be at most" in p.message for p in caught.value.problems)
+
+
+def test_a_name_too_long_or_of_nobodys_home_is_a_problem_of_the_field(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(TRACE)
+    long = 5000 * "x"
+    for field, value in (
+        ("workload.path", long),
+        ("workload.path", "~nosuch/x"),
+        ("pools.main.model", long),
+        ("pools.main.model", f"./{long}"),
+        ("pools.main.model", "~nosuch/x"),
+        ("pools.main.gpu", f"{long}.yaml"),
+    ):
+        with pytest.raises(InputError) as caught:
+            load_experiment(path, f"{field}={value}")
+        assert field in [problem.field for problem in caught.value.problems]
+    for name in (long, "a\0b"):
+        with pytest.raises(InputError, match="cannot be read"):
+            load_experiment(name)
+
+
+def test_one_override_needs_no_list(file: Path) -> None:
+    assert load_experiment(file, "seed=3").seed == 3
+    with pytest.raises(InputError, match="an override must be text"):
+        load_experiment(file, [3])  # type: ignore[list-item]
+
+
+def test_data_built_with_numpy_or_pathlib(tmp_path: Path) -> None:
+    data = parse_yaml(TEXT, "x.yaml").data
+    data["pools"]["main"]["replicas"] = np.int64(2)
+    data["workload"]["prompt_tokens"]["mu"] = np.array([5.0, 6.0])
+    data["slo"]["ttft_s"] = np.float32(0.5)
+    experiment = load_experiment(data, seed=np.int64(3))  # type: ignore[arg-type]
+    assert (experiment.seed, experiment.pool.replicas) == (3, 2)
+    assert experiment.slo.targets() == {"ttft_s": 0.5}
+    data["workload"] = {"kind": "trace", "path": tmp_path / "absent.csv"}
+    with pytest.raises(InputError, match=r"workload.path: no such file: .*absent.csv"):
+        load_experiment(data)
+
+
+def test_mappings_that_no_file_could_hold() -> None:
+    data: dict[Any, Any] = parse_yaml(TEXT, "x.yaml").data
+    data["pools"][1] = {}
+    with pytest.raises(InputError, match="pools: a key must be text, not 1"):
+        load_experiment(data)
+    data["pools"] = data
+    with pytest.raises(InputError, match="nested too deeply"):
+        load_experiment(data)
 
 
 def _children(node: Any) -> Iterable[tuple[Any, Any]]:

@@ -77,7 +77,7 @@ def test_presets_say_what_they_do_not_model() -> None:
     assert "prefix caching" in notes
     # Whoever switches them off runs exactly what is simulated.
     off = {"async_scheduling": False, "enable_prefix_caching": False}
-    assert _pool(engine=off).notes == ()
+    assert not any("not modelled" in note for note in _pool(engine=off).notes)
 
 
 @pytest.mark.parametrize("field", ["async_scheduling", "enable_prefix_caching"])
@@ -114,8 +114,31 @@ def test_any_field_overrides_the_preset(preset: str, field: str) -> None:
 def test_default_model_length_is_lowered_to_the_cache_and_said() -> None:
     pool = _pool(engine={"num_gpu_blocks": 101, "async_scheduling": False})
     assert pool.engine.max_model_len == 1600
-    assert any("131072 to 1600" in note for note in pool.notes)
+    note = "max_model_len is 1600 tokens, of the 131072 the model could take"
+    assert note in pool.notes
     assert pool.memory is None
+    # Said of an experiment with everything written out, too.
+    assert note in _pool(engine={"num_gpu_blocks": 101, "max_model_len": 1600}).notes
+    assert not any("max_model_len" in note for note in _pool().notes)
+
+
+def test_figures_that_are_only_examples_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    preliminary = "the profile of h100-sxm is preliminary (calibrated: false)"
+    example = "per GPU-hour is an example price; set price_usd_per_gpu_hour"
+    price = load_gpu("h100-sxm").price.si
+    for given in (None, price):  # a resolved experiment has the price written out
+        notes = " ".join(_pool(price_usd_per_gpu_hour=given).notes)
+        assert preliminary in notes
+        assert f"${price:g} {example}" in notes
+    assert example not in " ".join(_pool(price_usd_per_gpu_hour=9.5).notes)
+    calibrated = load_gpu("h100-sxm").model_copy(update={"calibrated": True})
+    monkeypatch.setattr(resolve, "load_gpu", lambda _: calibrated)
+    assert preliminary not in " ".join(_pool().notes)
+
+
+def test_more_active_seqs_than_seqs_is_refused() -> None:
+    [problem] = _problems(engine={"max_num_seqs": 8, "max_num_active_seqs": 9})
+    assert problem == "pools.main.engine.max_num_active_seqs: 9 is above max_num_seqs 8"
 
 
 def test_memory_decides_the_default_model_length() -> None:

@@ -127,3 +127,10 @@ def test_dumped_data_reads_back_equal(value: object) -> None:
 @given(st.lists(st.from_regex(r"\A[a-z_]+\Z") | st.integers(0, 99), min_size=1))
 def test_dotted_and_back(path: list[str | int]) -> None:
     assert undotted(dotted(tuple(path))) == tuple(path)
+
+
+def test_an_alias_bomb_is_refused() -> None:
+    levels = [f"a{i}: &a{i} [{', '.join(9 * [f'*a{i - 1}'])}]" for i in range(1, 12)]
+    text = "\n".join(["a0: &a0 [x]", *levels])
+    with pytest.raises(InputError, match=r"x.yaml:1: holds more than 100,000 values"):
+        parse_yaml(text, "x.yaml")

@@ -1,0 +1,38 @@
+"""How much traffic a run needs: what arrives in its window, and what comes while that is served.
+
+If requests stopped coming at the window's end, the last ones measured would be served by a pool
+that runs empty. So a workload that says nothing of its own size goes on after the window.
+"""
+
+from __future__ import annotations
+
+import math
+
+from simulator.config.experiment import Experiment, Workload
+from workloads.batch import RequestBatch
+from workloads.synthetic import SyntheticWorkload
+
+
+def has_own_end(workload: Workload) -> bool:
+    """Whether the workload itself says how many requests come, or for how long."""
+    if isinstance(workload, SyntheticWorkload):
+        return workload.num_requests is not None or workload.duration_s is not None
+    return workload.limit is not None or workload.duration_s is not None
+
+
+def generate(experiment: Experiment, beyond: float) -> RequestBatch:
+    """The requests of `experiment`, with `beyond` times the window's worth of them after it.
+
+    A larger `beyond` only adds requests at the end. Raises `InputError` as the workload does.
+    """
+    workload, measure = experiment.workload, experiment.measure
+    duration_s = None
+    if not has_own_end(workload):
+        if measure.window_s is not None:
+            duration_s = (measure.warmup_s or 0.0) + (1.0 + beyond) * measure.window_s
+        elif measure.window_requests is not None:
+            count = (measure.warmup_requests or 0) + measure.window_requests
+            count += 1 + math.ceil(beyond * measure.window_requests)
+            field = "num_requests" if isinstance(workload, SyntheticWorkload) else "limit"
+            workload = workload.model_copy(update={field: count})
+    return workload.generate(experiment.seed, duration_s=duration_s, base_dir=experiment.base_dir)
