@@ -180,7 +180,4 @@ def schedules_nothing(s: Record, lists: Array) -> bool:
     """Whether the iteration just decided would be empty."""
     if s.pure:
         return bool(s.num_running == 0)
-    for position in range(s.num_running):
-        if lists[ROW_TOKENS, position] > 0:
-            return False
-    return True
+    return bool(lists[ROW_TOKENS, : s.num_running].sum() == 0)
