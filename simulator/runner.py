@@ -63,8 +63,8 @@ def simulate(
     notes = [*pool.notes, *_workload_notes(batch)]
     if ran_dry:
         notes.append(
-            f"requests stop arriving at {batch.arrival_s[-1]:,.0f} s, but the last measured one "
-            f"left at {outcome.end_s:,.0f} s: late ones met a pool that was running empty"
+            f"requests stop arriving at {batch.arrival_s[-1]:,.0f} s, before the run ends at "
+            f"{outcome.end_s:,.0f} s: late ones met a pool that was running empty"
         )
     return Simulation(
         outcome=outcome,

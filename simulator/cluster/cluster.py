@@ -98,8 +98,11 @@ class Cluster:
                 progress(now_s, min(self._departed(), total), total)
 
         stopped = self._run_until(min(window_end_s, until_s), tick)
-        if stopped and window_end_s < until_s and self._watch_measured():
-            stopped = self._run_until(until_s, tick)
+        if stopped and window_end_s < until_s:
+            if self._watch_measured():
+                stopped = self._run_until(until_s, tick)
+            else:
+                until_s = window_end_s
         wall_s = time.perf_counter() - started
         end_s = self._end_s(window_end_s, until_s if stopped else math.inf)
         for replica in self.replicas:

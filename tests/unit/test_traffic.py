@@ -96,3 +96,12 @@ def test_drain_s_ends_the_run_whatever_is_left(good):
     result = simulate(good, window, "workload.arrivals.rate_rps=200")
     assert result.record.end_s == 16.0
     assert result.summary["unfinished"] > 0
+
+
+@pytest.mark.parametrize("drain", ["null", "100"])
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_the_run_ends_with_the_window_or_the_last_measured_request(good, drain, seed):
+    window = f"measure={{warmup_s: 5, window_s: 60, drain_s: {drain}}}"
+    result = simulate(good, window, "workload.arrivals.rate_rps=0.2", f"seed={seed}")
+    last_s = result.requests.loc[result.requests["measured"], "finish_s"].max()
+    assert result.record.end_s == max(65.0, last_s)
