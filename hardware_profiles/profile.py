@@ -15,7 +15,7 @@ from hardware_profiles.schema import GpuProfile
 from hardware_profiles.yaml_lines import load_yaml_with_lines
 from simulator.errors import InputError, Problem
 
-__all__ = ["GpuProfile", "GpuRow", "list_gpus", "load_gpu", "read_profile"]
+__all__ = ["GpuProfile", "GpuRow", "list_gpus", "load_gpu", "profile_text", "read_profile"]
 
 GIB = 2.0**30
 
@@ -36,16 +36,18 @@ class GpuRow:
 
 
 def load_gpu(name_or_path: str | Path) -> GpuProfile:
-    """The profile with this catalogue name or alias (any case), or read from a YAML file.
+    """The profile with this catalogue name or alias, or read from a YAML file.
+
+    In names, case does not matter, nor a leading "NVIDIA", nor blanks or underscores for hyphens.
 
     Raises InputError: unknown name, unreadable file, or everything wrong inside the file with
     line and field.
     """
     text = str(name_or_path)
     catalogue = _catalogue()
-    wanted = text.lower()
+    wanted = _plain(text)
     for profile in catalogue.values():
-        if wanted == profile.name or wanted in (alias.lower() for alias in profile.aliases):
+        if wanted in (_plain(name) for name in (profile.name, *profile.aliases)):
             return profile
     path = Path(text)
     if path.is_file():
@@ -59,6 +61,15 @@ def load_gpu(name_or_path: str | Path) -> GpuProfile:
         f"unknown GPU {text!r}; known: {', '.join(sorted(catalogue))}, or give the path of a"
         " profile YAML file"
     )
+
+
+def profile_text(name_or_path: str | Path) -> str:
+    """The YAML of the profile that `load_gpu` gives for the same argument; raises as it does."""
+    profile = load_gpu(name_or_path)
+    if _catalogue().get(profile.name) is profile:
+        entry = files("hardware_profiles") / "gpus" / f"{profile.name}.yaml"
+        return entry.read_text(encoding="utf-8")
+    return Path(name_or_path).read_text(encoding="utf-8")
 
 
 def list_gpus() -> list[GpuRow]:
@@ -136,6 +147,10 @@ def _message(detail: Mapping[str, Any]) -> str:
         return f"must be {context['expected']}, not {shown}"
     text = str(detail["msg"]).removeprefix("Value error, ")
     return text if kind == "value_error" else f"{text[:1].lower()}{text[1:]}"
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-").replace(" ", "-").removeprefix("nvidia-")
 
 
 def _nearest_line(

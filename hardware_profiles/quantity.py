@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 # unit -> (dimension, factor to the SI unit the simulator works in)
 UNITS: dict[str, tuple[str, float]] = {
+    "ns": ("time", 1e-9),
     "us": ("time", 1e-6),
     "ms": ("time", 1e-3),
     "s": ("time", 1.0),
@@ -22,6 +23,8 @@ UNITS: dict[str, tuple[str, float]] = {
     "TB/s": ("bandwidth", 1e12),
     "TFLOP/s": ("compute", 1e12),
     "W": ("power", 1.0),
+    "pJ/FLOP": ("energy per flop", 1e-12),
+    "pJ/B": ("energy per byte", 1e-12),
     "USD/GPU-hour": ("price", 1.0),
     "GPUs": ("count", 1.0),
     "fraction": ("ratio", 1.0),
@@ -37,26 +40,49 @@ class Part(BaseModel):
 
 
 class Fit(Part):
-    """How well a fitted number reproduces its data: mean and 95th percentile of |error|."""
+    """How well fitted numbers reproduce their data, and where that data lies.
+
+    `mape` and `p95`: mean and 95th percentile of |predicted / measured - 1|; `bias`: mean of
+    predicted / measured - 1; `n`: points. `range`: argument of the kernel's formula -> [smallest,
+    largest] fitted value. `note`: how the residual was taken.
+    """
 
     mape: float = Field(ge=0)
     p95: float = Field(ge=0)
+    bias: float | None = None
     n: int = Field(gt=0)
-    range: str = Field(min_length=1)
+    range: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    note: str = ""
+
+    @field_validator("range")
+    @classmethod
+    def _ascending(cls, value: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for name, (low, high) in value.items():
+            if low > high:
+                raise ValueError(f"the range of {name} must ascend, not [{low}, {high}]")
+        return value
+
+    def outside(self, **arguments: float) -> dict[str, tuple[float, float]]:
+        """The ranges of those `arguments` that lie outside theirs; unlisted ones are not judged."""
+        return {
+            name: self.range[name]
+            for name, value in arguments.items()
+            if name in self.range and not self.range[name][0] <= value <= self.range[name][1]
+        }
 
 
-class Quantity(Part):
-    """What `Scalar` and `Table` share: a unit, a source and, for a fitted number, its residual."""
+class Fitted(Part):
+    """Base of a table whose numbers share one source and one fit."""
 
-    unit: str
     source: str = Field(min_length=1)
     fit: Fit | None = None
 
 
-class Scalar(Quantity):
-    """One number."""
+class Number(Part):
+    """One number of a `Fitted` table, which states the source."""
 
     value: float
+    unit: str
 
     @property
     def si(self) -> float:
@@ -64,18 +90,33 @@ class Scalar(Quantity):
         return self.value * UNITS[self.unit][1]
 
 
-class Table(Quantity):
-    """An array of numbers in one unit, nested as deep as it has axes."""
+class Array(Part):
+    """Numbers of a `Fitted` table in one unit, nested as deep as they have axes."""
 
+    unit: str
     value: list[Any]
 
     @property
     def si(self) -> NDArray[np.float64]:
-        """The values as a float64 array, in the units of `Scalar.si`."""
+        """The values as a float64 array, in the units of `Number.si`."""
         return np.asarray(self.value, dtype=np.float64) * UNITS[self.unit][1]
 
 
-Q = TypeVar("Q", bound=Quantity)
+class Scalar(Number):
+    """One number with a source of its own and, if it is fitted, its residual."""
+
+    source: str = Field(min_length=1)
+    fit: Fit | None = None
+
+
+class Table(Array):
+    """An array with a source of its own and, if it is fitted, its residual."""
+
+    source: str = Field(min_length=1)
+    fit: Fit | None = None
+
+
+Q = TypeVar("Q", Number, Array)
 
 
 def of(dimension: str, *, zero: bool = False) -> AfterValidator:
@@ -89,7 +130,7 @@ def of(dimension: str, *, zero: bool = False) -> AfterValidator:
         if quantity.unit not in known:
             raise ValueError(f"unit {quantity.unit!r} is not a unit of {dimension}: use {known}")
         try:
-            values = np.asarray(getattr(quantity, "value"), dtype=np.float64)  # noqa: B009
+            values = np.asarray(quantity.value, dtype=np.float64)
         except (TypeError, ValueError):
             raise ValueError("value must be numbers in a rectangular array") from None
         if (

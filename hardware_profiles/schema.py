@@ -2,137 +2,71 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hardware_profiles.quantity import Part, Scalar, Table, of
-
-Dtype = Literal["bf16", "fp8"]
-Time = Annotated[Scalar, of("time", zero=True)]
-Times = Annotated[Table, of("time", zero=True)]
-Bytes = Annotated[Scalar, of("bytes", zero=True)]
-Bandwidth = Annotated[Scalar, of("bandwidth")]
-Compute = Annotated[Scalar, of("compute")]
-Power = Annotated[Scalar, of("power")]
-Price = Annotated[Scalar, of("price", zero=True)]
-Ratio = Annotated[Scalar, of("ratio")]
-Ratios = Annotated[Table, of("ratio")]
-Knots = Annotated[list[float], Field(min_length=2)]
-
-
-def _check_axes(table: Table, name: str, *axes: list[float]) -> None:
-    for axis in axes:
-        if any(low >= high for low, high in itertools.pairwise(axis)) or axis[0] <= 0:
-            raise ValueError(f"the knots of {name} must be positive and ascending, not {axis}")
-    wanted = tuple(len(axis) for axis in axes)
-    if table.si.shape != wanted:
-        raise ValueError(f"{name} has shape {table.si.shape}, its knots ask for {wanted}")
+from hardware_profiles.dtypes import Dtype, KvDtype
+from hardware_profiles.kernels.collectives import Collective
+from hardware_profiles.kernels.decode_attention import DecodeAttention
+from hardware_profiles.kernels.elementwise import Elementwise
+from hardware_profiles.kernels.gemm import Gemm
+from hardware_profiles.kernels.mla import MlaDecode, MlaPrefill
+from hardware_profiles.kernels.moe import Moe
+from hardware_profiles.kernels.prefill_attention import PrefillAttention
+from hardware_profiles.quantity import Part
+from hardware_profiles.units import (
+    Bandwidth,
+    Bytes,
+    BytesPerLogit,
+    Compute,
+    EnergyPerByte,
+    EnergyPerFlop,
+    Power,
+    Price,
+    Time,
+)
 
 
 class Hardware(Part):
-    """Data sheet of one GPU. Links: bytes per second in one direction."""
+    """Data sheet of one GPU. Links: bytes per second in one direction; peaks: without sparsity."""
 
     memory: Bytes
     usable_memory: Bytes
     memory_bandwidth: Bandwidth
     peak_bf16: Compute
     peak_fp8: Compute | None = None
+    peak_int8: Compute | None = None
+    peak_fp4: Compute | None = None
     nvlink_bandwidth: Bandwidth | None = None
     pcie_bandwidth: Bandwidth
     network_bandwidth: Bandwidth | None = None
     tdp: Power
-    idle_power: Power
 
 
-class Gemm(Part):
-    """Efficiency of Y[m,n] = X[m,k] W[k,n] against its roofline, over log m, log n, log k."""
+class PowerModel(Part):
+    """Watts drawn: `idle`, plus energy per floating-point operation and per byte of memory moved.
 
-    m: Knots
-    n: Knots
-    k: Knots
-    efficiency: Ratios
-
-    @model_validator(mode="after")
-    def _shape(self) -> Self:
-        _check_axes(self.efficiency, "efficiency", self.m, self.n, self.k)
-        return self
-
-
-class DecodeAttention(Part):
-    """Decode attention of one layer: a fixed time and the fraction of memory bandwidth reached.
-
-    Both over `work` = requests x KV heads on one GPU, the parallel parts the kernel has.
+    Without the two energies only idle and maximum power (`hardware.tdp`) are known.
     """
 
-    work: Knots
-    fixed: Times
-    efficiency: Ratios
-
-    @model_validator(mode="after")
-    def _shape(self) -> Self:
-        _check_axes(self.fixed, "fixed", self.work)
-        _check_axes(self.efficiency, "efficiency", self.work)
-        return self
-
-
-class PrefillAttention(Part):
-    """Prefill attention of one layer, over the query heads on one GPU.
-
-    `passes` counts how often q, k, v and the output cross the memory bus; `efficiency` is the
-    fraction of peak bf16 FLOP/s reached on the causal query-key pairs.
-    """
-
-    q_heads: Knots
-    fixed: Times
-    passes: Ratios
-    efficiency: Ratios
-
-    @model_validator(mode="after")
-    def _shape(self) -> Self:
-        for name, table in (
-            ("fixed", self.fixed),
-            ("passes", self.passes),
-            ("efficiency", self.efficiency),
-        ):
-            _check_axes(table, name, self.q_heads)
-        return self
-
-
-class Collective(Part):
-    """latency + bytes / bandwidth, with one pair of constants up to `small_message`, one above."""
-
-    small_message: Bytes
-    small_latency: Time
-    small_bandwidth: Bandwidth
-    large_latency: Time
-    large_bandwidth: Bandwidth
-
-
-class Elementwise(Part):
-    """Norms, rotary embedding, activation and copies: launch + bytes / (efficiency bandwidth)."""
-
-    launch: Time
-    efficiency: Ratio
-
-
-class Sampling(Part):
-    """Memory traffic of turning one logit into its share of a sampled token."""
-
-    traffic: Annotated[Scalar, of("bytes per logit", zero=True)]
+    idle: Power
+    energy_per_flop: EnergyPerFlop | None = None
+    energy_per_byte: EnergyPerByte | None = None
 
 
 class Kernels(Part):
-    """Measured speed of the GPU's kernels; collectives are keyed by tensor-parallel size."""
+    """Measured speed of the GPU's kernels; collectives are keyed by the number of GPUs."""
 
     gemm: dict[Dtype, Gemm]
-    decode_attention: dict[Dtype, DecodeAttention]
-    prefill_attention: dict[Dtype, PrefillAttention]
+    decode_attention: dict[KvDtype, DecodeAttention]
+    prefill_attention: dict[KvDtype, PrefillAttention]
+    mla_decode: dict[KvDtype, MlaDecode] = Field(default_factory=dict)
+    mla_prefill: dict[KvDtype, MlaPrefill] = Field(default_factory=dict)
+    moe: dict[Dtype, Moe] = Field(default_factory=dict)
     all_reduce: dict[int, Collective] = Field(default_factory=dict)
     all_gather: dict[int, Collective] = Field(default_factory=dict)
     elementwise: Elementwise
-    sampling: Sampling
 
     @model_validator(mode="after")
     def _has_bf16(self) -> Self:
@@ -142,27 +76,64 @@ class Kernels(Part):
         return self
 
 
-class Host(Part):
-    """CPU time of the engine that the GPU waits for: per iteration, and per request in it."""
+class MixedDecode(Part):
+    """Slowdown of decode attention in iterations that carry prompt chunks too.
+
+    `factor`: a ratio, or "group" for as many times as a KV head has query heads.
+    """
+
+    factor: Annotated[float, Field(ge=1)] | Literal["group"]
+    source: str = Field(min_length=1)
+
+
+class SyncHost(Part):
+    """What an iteration of an engine that waits for the GPU takes beyond the kernels.
+
+    Per iteration, per request in it, and (GPU time of the sampler) per logit, that is per entry of
+    the vocabulary of each request.
+    """
 
     iteration: Time
     request: Time
+    logit: Time
+
+
+class AsyncHost(SyncHost):
+    """CPU time of an engine that prepares the next iteration while the GPU works on this one.
+
+    `iteration`, `request` and `logit` come on top all the same; the overlapped ones hide
+    behind the GPU's own time, so that an iteration takes max(GPU, overlapped) + exposed.
+    """
+
+    overlapped_iteration: Time
+    overlapped_request: Time
+
+
+class Engine(Part):
+    """Constants of one generation of the engine on this GPU, without and with async scheduling.
+
+    `kv_reserve` is memory it keeps from the KV cache beyond what is computed; `sampler_traffic` the
+    memory traffic of turning one logit into its share of a sampled token.
+    """
+
+    sync: SyncHost
+    async_: AsyncHost = Field(alias="async")
+    kv_reserve: Bytes
+    sampler_traffic: BytesPerLogit
 
 
 class MemoryReserve(Part):
     """Memory an engine keeps from the KV cache besides weights and activations."""
 
-    other: Bytes
     cuda_graphs: Bytes
     collectives: dict[int, Bytes] = Field(default_factory=dict)
-    sampler: Annotated[Scalar, of("bytes per logit", zero=True)]
 
 
 class GpuProfile(Part):
     """One GPU model: data sheet, kernel speeds, engine constants, example price.
 
-    `calibrated` says whether the kernel numbers were fitted to measurements *and* checked end to
-    end against real engines; until then results are preliminary.
+    `calibrated`: the kernel numbers are fitted to measurements made on this very GPU.
+    docs/validation.md says which whole runs of real engines it was checked against.
     """
 
     name: str = Field(min_length=1)
@@ -170,10 +141,12 @@ class GpuProfile(Part):
     aliases: list[str] = Field(default_factory=list)
     calibrated: bool
     hardware: Hardware
+    power: PowerModel
     price: Price
     kernels: Kernels
-    host: Host
+    engines: dict[str, Engine] = Field(min_length=1)
     memory_reserve: MemoryReserve
+    mixed_decode: MixedDecode | None = None
 
     @model_validator(mode="after")
     def _fp8_is_whole(self) -> Self:
@@ -181,3 +154,11 @@ class GpuProfile(Part):
         if self.hardware.peak_fp8 is None and any("fp8" in table for table in tables):
             raise ValueError("has fp8 kernels but no hardware.peak_fp8")
         return self
+
+    def is_measured(self, operation: str, key: str | int) -> bool:
+        """Whether `kernels.<operation>` has a table for this dtype or number of GPUs.
+
+        Where it has none, the operation's formula states what stands in for it.
+        """
+        tables = getattr(self.kernels, operation)
+        return isinstance(tables, dict) and key in tables

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simulator.cluster.cluster import Cluster, Progress
 from simulator.cluster.outcome import Outcome
+from simulator.config.costs import iteration_costs_of
 from simulator.config.experiment import Experiment
 from simulator.config.resolve import ResolvedPool, resolve_pool, resolved
-from simulator.cost.iteration_time import CostTable, tabulate
+from simulator.cost.extrapolation import extrapolation_notes
+from simulator.cost.iteration_time import CostTable
 from simulator.engine.request import new_requests
+from simulator.ensemble import expected_error
 from simulator.errors import InputError, Problem
 from simulator.exports.provenance import collect_provenance
 from simulator.metrics.capacity import capacity_rps
 from simulator.metrics.window import Window, by_requests, by_seconds
 from simulator.routers import ROUTERS
 from simulator.simulation import Simulation
-from simulator.traffic import generate, has_own_end
+from simulator.traffic import generate, has_own_end, is_closed_loop, sample
 from workloads.batch import RequestBatch
 from workloads.trace import TraceWorkload
 
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from simulator.result import Result
 
 _TIMELINE_ROWS = 1000  # while requests arrive, where the experiment does not say
+_SAMPLED_REQUESTS = 2000  # enough to tell a workload's mean lengths
 _BEYOND = (1.0, 2.0, 4.0)  # traffic after the window, in windows, until it outlasts the last one
 
 
@@ -48,25 +54,41 @@ def simulate(
     """As `run`, but stops short of the tables and metrics."""
     experiment = resolved(experiment)
     pool = resolve_pool(experiment.pool_name, experiment.pool)
-    cost = _cost(pool)
+    costs = iteration_costs_of(pool)
+    cost = costs.table()
+    most_rps = _closed_loop_rps(experiment, pool, cost)
     known = 0
     for beyond in _BEYOND:
-        batch = generate(experiment, beyond)
+        batch = generate(experiment, beyond, most_rps)
         if len(batch) == known:  # there is no more of it
             break
         known = len(batch)
+        if batch.closed_loop is not None:
+            batch = _rehearsed(experiment, pool, cost, batch)
         window = _window(experiment, batch)
-        outcome = _simulate_once(experiment, pool, cost, batch, window, progress, check_integrity)
+        drain_s, last_s = experiment.measure.drain_s, window.last_arrival_s(batch.arrival_s)
+        serve_with = partial(
+            serve,
+            pool,
+            batch=batch,
+            window=window,
+            router=experiment.router.kind,
+            timeline_interval_s=experiment.timeline_interval_s,
+            until_s=math.inf if drain_s is None else last_s + drain_s,
+            check_integrity=check_integrity,
+        )
+        outcome = serve_with(cost, progress=progress)
         ran_dry = outcome.end_s > batch.arrival_s[-1] and math.isfinite(window.end_s)
         if not ran_dry or has_own_end(experiment.workload):
             break
-    notes = [*pool.notes, *_workload_notes(batch)]
+    met = _largest_met(pool, outcome)
+    notes = [*pool.notes, *extrapolation_notes(costs, pool.gpu.name, met), *_workload_notes(batch)]
     if ran_dry:
         notes.append(
             f"requests stop arriving at {batch.arrival_s[-1]:,.0f} s, before the run ends at "
             f"{outcome.end_s:,.0f} s: late ones met a pool that was running empty"
         )
-    return Simulation(
+    simulation = Simulation(
         outcome=outcome,
         window=window,
         class_names=batch.class_names,
@@ -82,17 +104,28 @@ def simulate(
             seed=experiment.seed, inputs=_inputs(experiment), wall_s=outcome.wall_s
         ),
     )
+    judged = expected_error(simulation, costs, serve_with, experiment.calibration_draws)
+    return replace(simulation, expected_error=judged)
 
 
-def _simulate_once(
-    experiment: Experiment,
+def serve(
     pool: ResolvedPool,
     cost: CostTable,
     batch: RequestBatch,
-    window: Window,
-    progress: Progress | None,
-    check_integrity: bool,
+    window: Window | None = None,
+    *,
+    router: str = "round_robin",
+    timeline_interval_s: float | None = None,
+    until_s: float = math.inf,
+    progress: Progress | None = None,
+    check_integrity: bool = False,
 ) -> Outcome:
+    """Let `pool` serve the requests of `batch`, and measure in `window` (None: all of it).
+
+    `cost` is the pool's table (`cost_of`). The run ends at `until_s` (seconds) at the latest.
+    """
+    if window is None:
+        window = Window(0.0, math.inf, np.ones(len(batch), dtype=bool))
     requests = new_requests(
         batch.arrival_s,
         batch.prompt_tokens,
@@ -106,21 +139,54 @@ def _simulate_once(
     fine_s = min(last_s, 2.0 * (last_s - window.start_s)) / _TIMELINE_ROWS
     cluster = Cluster(
         requests,
-        ROUTERS[experiment.router.kind](experiment.pool.replicas),
+        ROUTERS[router](pool.settings.replicas),
         pool.engine,
         cost,
-        num_replicas=experiment.pool.replicas,
-        sample_interval_s=experiment.timeline_interval_s or max(fine_s, 0.01),
+        num_replicas=pool.settings.replicas,
+        sample_interval_s=timeline_interval_s or max(fine_s, 0.01),
         marks_s=window.marks_s,
         itl_span_s=(window.start_s, last_s),
+        closed_loop=batch.closed_loop,
         check_integrity=check_integrity,
     )
-    drain_s = experiment.measure.drain_s
-    return cluster.run(
-        window_end_s=window.end_s,
-        until_s=math.inf if drain_s is None else last_s + drain_s,
-        progress=progress,
-    )
+    return cluster.run(window_end_s=window.end_s, until_s=until_s, progress=progress)
+
+
+def _largest_met(pool: ResolvedPool, outcome: Outcome) -> dict[str, float]:
+    """The largest batches and contexts of a run, by the names of a fit's range."""
+    requests, engine = outcome.requests, pool.engine
+    longest = requests["prompt_tokens"] + requests["generated_tokens"]
+    return {
+        "m": min(engine.max_num_batched_tokens, int(requests["prompt_tokens"].sum())),
+        "chunk_tokens": min(engine.max_num_batched_tokens, int(requests["prompt_tokens"].max())),
+        "requests": max((int(s["running"].max()) for s in outcome.samples if len(s)), default=1),
+        "context_tokens": int(longest.max()),
+    }
+
+
+def _rehearsed(
+    experiment: Experiment, pool: ResolvedPool, cost: CostTable, batch: RequestBatch
+) -> RequestBatch:
+    """`batch` with the times at which its clients send, which take a run to find out.
+
+    Then a closed loop is measured like any other traffic, and runs once more for that.
+    """
+    outcome = serve(pool, cost, batch, router=experiment.router.kind)
+    return replace(batch, arrival_s=outcome.requests["arrival_s"].copy())
+
+
+def _closed_loop_rps(experiment: Experiment, pool: ResolvedPool, cost: CostTable) -> float:
+    """Most requests per second that the clients of a closed loop can get answered."""
+    if not is_closed_loop(experiment.workload):
+        return math.inf
+    batch = sample(experiment, _SAMPLED_REQUESTS)
+    assert batch.closed_loop is not None
+    clients = batch.closed_loop.concurrency
+    seats = min(math.ceil(clients / pool.settings.replicas), pool.engine.seat_limit)
+    engine = replace(pool.engine, max_num_active_seqs=seats)
+    answered = _capacity_rps(replace(pool, engine=engine), cost, batch) or 1.0
+    pause_s = float(batch.closed_loop.pause_s.mean())
+    return min(answered, clients / pause_s) if pause_s > 0 else answered
 
 
 def _capacity_rps(pool: ResolvedPool, cost: CostTable, batch: RequestBatch) -> float | None:
@@ -136,16 +202,9 @@ def _capacity_rps(pool: ResolvedPool, cost: CostTable, batch: RequestBatch) -> f
     return pool.settings.replicas * capacity_rps(pool.engine, cost, prompt, output)
 
 
-def _cost(pool: ResolvedPool) -> CostTable:
-    return tabulate(
-        pool.architecture,
-        pool.gpu,
-        tensor_parallel_size=pool.settings.tensor_parallel_size,
-        weight_dtype=pool.settings.weight_dtype,
-        kv_cache_dtype=pool.settings.kv_cache_dtype,
-        max_num_batched_tokens=pool.engine.max_num_batched_tokens,
-        max_num_seqs=pool.engine.max_num_seqs,
-    )
+def cost_of(pool: ResolvedPool) -> CostTable:
+    """The iteration times of `pool`, tabulated up to its scheduler's limits."""
+    return iteration_costs_of(pool).table()
 
 
 def _window(experiment: Experiment, batch: RequestBatch) -> Window:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from simulator.cluster.outcome import Outcome
+from simulator.expected_error import ExpectedError
 from simulator.metrics.window import Window
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Simulation:
     slo: dict[str, float]
     experiment: dict[str, Any]
     provenance: dict[str, Any]
+    expected_error: ExpectedError = field(default_factory=ExpectedError)
 
     def result(self) -> Result:
         """The tables, metrics and summary of the run."""
@@ -45,5 +47,6 @@ class Simulation:
             seed=self.seed,
             name=self.name,
             slo=self.slo,
+            expected_error=self.expected_error,
         )
         return Result(record, self.experiment, self.provenance)

@@ -26,7 +26,7 @@ from simulator.engine.request import new_requests
 from simulator.engine.trace import Step, TracedReplica
 from simulator.errors import InputError
 
-_NOT_MODELLED = {"enable_prefix_caching": False, "policy": "fcfs", "async_scheduling": False}
+_NOT_MODELLED = {"enable_prefix_caching": False, "policy": "fcfs"}
 _OPTIONS = (
     "max_num_seqs",
     "max_num_batched_tokens",
@@ -40,6 +40,7 @@ _OPTIONS = (
     "long_prefill_token_threshold_adaptive",
     "max_num_active_seqs",
     "prefill_schedule_interval",
+    "async_scheduling",
 )
 
 
@@ -101,11 +102,10 @@ class Replay:
 
     def to_dict(self) -> dict[str, Any]:
         """What `python -m simulator.testing replay` prints."""
-        last = self.steps[-1]
         return {
             "num_steps": len(self.steps),
             "num_preemptions": sum(len(step.preempted) for step in self.steps),
-            "makespan_s": last.t_s + last.dt_s,
+            "makespan_s": float(np.nanmax(self.requests["finish_s"])),
             "per_request": [
                 {
                     "id": name,

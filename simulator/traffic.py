@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from simulator.config.experiment import Experiment, Workload
+from workloads.arrivals import ClosedLoopArrivals
 from workloads.batch import RequestBatch
 from workloads.synthetic import SyntheticWorkload
 
@@ -20,16 +21,36 @@ def has_own_end(workload: Workload) -> bool:
     return workload.limit is not None or workload.duration_s is not None
 
 
-def generate(experiment: Experiment, beyond: float) -> RequestBatch:
+def is_closed_loop(workload: Workload) -> bool:
+    """Whether clients wait for answers, so that nobody knows beforehand when requests come."""
+    return isinstance(workload, SyntheticWorkload) and isinstance(
+        workload.arrivals, ClosedLoopArrivals
+    )
+
+
+def sample(experiment: Experiment, count: int) -> RequestBatch:
+    """The first `count` requests of a synthetic workload, to judge by what the others are like."""
+    workload = experiment.workload.model_copy(update={"num_requests": count})
+    return workload.generate(experiment.seed, base_dir=experiment.base_dir)
+
+
+def generate(experiment: Experiment, beyond: float, most_rps: float = math.inf) -> RequestBatch:
     """The requests of `experiment`, with `beyond` times the window's worth of them after it.
 
-    A larger `beyond` only adds requests at the end. Raises `InputError` as the workload does.
+    A larger `beyond` only adds requests at the end. `most_rps` is needed for a closed loop that is
+    measured by the clock: no more requests per second can be answered. Raises `InputError` as the
+    workload does.
     """
     workload, measure = experiment.workload, experiment.measure
     duration_s = None
     if not has_own_end(workload):
         if measure.window_s is not None:
             duration_s = (measure.warmup_s or 0.0) + (1.0 + beyond) * measure.window_s
+            if isinstance(workload, SyntheticWorkload) and isinstance(
+                workload.arrivals, ClosedLoopArrivals
+            ):
+                count = workload.arrivals.concurrency + math.ceil(most_rps * duration_s)
+                workload = workload.model_copy(update={"num_requests": count})
         elif measure.window_requests is not None:
             count = (measure.warmup_requests or 0) + measure.window_requests
             count += 1 + math.ceil(beyond * measure.window_requests)

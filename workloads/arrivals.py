@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from simulator.errors import InputError, Problem
 from simulator.rng import exponential, uniforms
-from workloads.batch import MAX_REQUESTS
+from workloads.batch import MAX_REQUESTS, ClosedLoop
 from workloads.schema import Section
 
 CHUNK_ROWS = 1 << 18  # bounds the memory of the uniforms, four to a row
@@ -33,6 +33,10 @@ RequestsPerSecond = Annotated[
 
 class ArrivalProcess(Section):
     """Base of the arrival processes. Arrival j depends only on (seed, entity, j)."""
+
+    def clients(self, seed: int, entity: str, count: int) -> ClosedLoop | None:
+        """The clients that send `count` requests as answers come; None where times are known."""
+        return None
 
     @abstractmethod
     def _gaps(self, seed: int, entity: str, start: int, count: int) -> NDArray[np.float64]:
@@ -143,6 +147,48 @@ class AllAtOnceArrivals(ArrivalProcess):
         return "all at once"
 
 
+class ClosedLoopArrivals(ArrivalProcess):
+    """`concurrency` clients, each sending its next request when its last one has been answered.
+
+    All of them send their first request at time 0. With `think_time_s` a client pauses after every
+    answer: always that long, or exponentially distributed with that mean. Requests are sent in
+    order, whoever's turn it is; a refused request counts as answered at once. `vllm bench serve
+    --max-concurrency` sends like this, without pauses.
+    """
+
+    kind: Literal["closed_loop"] = "closed_loop"
+    concurrency: int = Field(ge=1, le=MAX_REQUESTS, description="Requests in flight at most.")
+    think_time_s: float = Field(
+        0.0, ge=0, description="Mean pause of a client between an answer and its next request."
+    )
+    think_time_law: Literal["constant", "exponential"] = Field(
+        "constant", description="How the pauses are distributed."
+    )
+
+    def clients(self, seed: int, entity: str, count: int) -> ClosedLoop:
+        """The clients, with the pause after each of `count` answers."""
+        pause_s = np.full(count, self.think_time_s)
+        if self.think_time_law == "exponential" and self.think_time_s > 0:
+            for start in range(0, count, CHUNK_ROWS):
+                piece = pause_s[start : start + CHUNK_ROWS]
+                piece *= exponential(uniforms(seed, "pauses", entity, len(piece), start)[:, 0])
+        return ClosedLoop(concurrency=self.concurrency, pause_s=pause_s)
+
+    def _gaps(self, seed: int, entity: str, start: int, count: int) -> NDArray[np.float64]:
+        return np.zeros(count)
+
+    def _rate(self) -> float:
+        return math.inf
+
+    def describe(self) -> str:
+        """The process in a few words, for the provenance of a result."""
+        words = f"closed loop, {self.concurrency} at a time"
+        if self.think_time_s > 0:
+            words += f", {self.think_time_law} pauses of {self.think_time_s:g} s"
+        return words
+
+
 Arrivals = Annotated[
-    PoissonArrivals | DeterministicArrivals | AllAtOnceArrivals, Field(discriminator="kind")
+    PoissonArrivals | DeterministicArrivals | AllAtOnceArrivals | ClosedLoopArrivals,
+    Field(discriminator="kind"),
 ]

@@ -16,6 +16,18 @@ MAX_TOKENS = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
+class ClosedLoop:
+    """Clients who wait for an answer before they send again: when is known only once they did.
+
+    concurrency: clients, each with one request in flight at most.
+    pause_s: float64[n], seconds between the k-th answer and the request that it lets go.
+    """
+
+    concurrency: int
+    pause_s: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class RequestBatch:
     """`n` requests in order of arrival, drawn before any policy acts.
 
@@ -25,6 +37,7 @@ class RequestBatch:
     class_id: int32[n], index into `class_names`.
     provenance: column -> where its values come from, "trace: ..." or "drawn: ...".
     dropped: reason -> rows that a trace reader left out.
+    closed_loop: who sends the requests, if arrival_s is not known beforehand (all 0 then).
 
     Raises ValueError if the columns break any of this.
     """
@@ -38,6 +51,7 @@ class RequestBatch:
     class_names: tuple[str, ...] = ("default",)
     provenance: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
+    closed_loop: ClosedLoop | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.arrival_s),)
@@ -58,6 +72,9 @@ class RequestBatch:
             raise ValueError("arrival_s: times must be finite and non-decreasing")
         if self.class_id.size and self.class_id.max() >= len(self.class_names):
             raise ValueError("class_id: an id has no name in class_names")
+        loop = self.closed_loop
+        if loop is not None and (loop.concurrency < 1 or loop.pause_s.shape != shape):
+            raise ValueError("closed_loop: needs a client, and a pause for every request")
 
     def __len__(self) -> int:
         return len(self.arrival_s)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, TypeAdapter, model_validator
 
+from workloads.histogram import HistogramLength
 from workloads.law import Law, Tokens, require_ordered
 from workloads.lognormal import LognormalLength, LognormalMixtureLength
 from workloads.presets import length_presets
@@ -118,11 +119,16 @@ class PresetLength(Law):
 
 
 ConcreteLaw = Annotated[
-    ConstantLength | UniformLength | LognormalLength | LognormalMixtureLength,
+    ConstantLength | UniformLength | HistogramLength | LognormalLength | LognormalMixtureLength,
     Field(discriminator="kind"),
 ]
 LengthLaw = Annotated[
-    ConstantLength | UniformLength | LognormalLength | LognormalMixtureLength | PresetLength,
+    ConstantLength
+    | UniformLength
+    | HistogramLength
+    | LognormalLength
+    | LognormalMixtureLength
+    | PresetLength,
     Field(discriminator="kind"),
 ]
 

@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from simulator.errors import InputError, Problem
 from simulator.rng import uniforms
-from workloads.arrivals import CHUNK_ROWS, Arrivals
+from workloads.arrivals import CHUNK_ROWS, Arrivals, ClosedLoopArrivals
 from workloads.batch import MAX_REQUESTS, MAX_TOKENS, RequestBatch
 from workloads.law import Law
 from workloads.lengths import ConstantLength, LengthLaw
@@ -34,6 +34,15 @@ class SyntheticWorkload(Section):
     max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
     num_requests: int | None = Field(None, ge=1, le=MAX_REQUESTS)
     duration_s: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _has_times_to_end(self) -> SyntheticWorkload:
+        if self.duration_s is not None and isinstance(self.arrivals, ClosedLoopArrivals):
+            raise ValueError(
+                "duration_s cannot end a closed loop, whose times follow from the run: "
+                "use num_requests here, or measure.window_s"
+            )
+        return self
 
     @field_validator("prompt_tokens", "answer_tokens")
     @classmethod
@@ -77,6 +86,7 @@ class SyntheticWorkload(Section):
                 "thinking_tokens": f"drawn: {self.thinking_tokens.describe()}",
                 "answer_tokens": f"drawn: {self.answer_tokens.describe()}",
             },
+            closed_loop=self.arrivals.clients(seed, self.class_name, n),
         )
 
 

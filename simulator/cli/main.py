@@ -18,9 +18,12 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 # name -> (module, one line for the list of commands)
 COMMANDS = {
     "run": ("simulator.cli.run", "Simulate an experiment and report latency, throughput and cost."),
+    "validate": ("simulator.cli.validate", "Simulate measured runs and report the errors."),
+    "explain": ("simulator.cli.explain", "Show where an iteration's time and the memory go."),
     "schema": ("simulator.cli.schema", "Print the JSON Schema of experiment files, for editors."),
     "models": ("simulator.cli.models", "List the models ponder knows."),
     "gpus": ("simulator.cli.gpus", "List the GPUs ponder knows."),
+    "calibrate": ("simulator.cli.calibrate", "Fit a GPU profile to measured kernels."),
 }
 
 

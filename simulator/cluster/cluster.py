@@ -1,17 +1,16 @@
-"""One pool of equal replicas behind a router, driven by an open-loop source."""
+"""One pool of equal replicas behind a router, driven by a source of requests."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from simpy.core import EmptySchedule, StopSimulation
 
 from simulator.cluster.outcome import Outcome
-from simulator.cluster.source import Source
+from simulator.cluster.source import ClosedLoopSource, Source
 from simulator.cost.iteration_time import CostTable
 from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
@@ -19,6 +18,7 @@ from simulator.engine.itl import EDGES_S
 from simulator.engine.replica import Replica
 from simulator.engine.request import RUNNING, WAITING
 from simulator.routers.base import Router
+from workloads.batch import ClosedLoop
 
 Progress = Callable[[float, int, int], None]
 
@@ -31,8 +31,9 @@ _SECONDS_PER_TICK = 0.1
 class Cluster:
     """Replicas, the router before them, and the requests that will arrive.
 
-    `requests` is a `REQUEST` array in order of arrival; it is filled in by `run`. Inter-token gaps
-    of all replicas go into one histogram, in as many slices of `itl_span_s` as it has rows.
+    `requests` is a `REQUEST` array in order of arrival; it is filled in by `run`, with the arrival
+    times as well if `closed_loop` says who sends. Inter-token gaps of all replicas go into one
+    histogram, in as many slices of `itl_span_s` as it has rows.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Cluster:
         sample_interval_s: float,
         marks_s: tuple[float, ...] = (),
         itl_span_s: tuple[float, float] = (0.0, 0.0),
+        closed_loop: ClosedLoop | None = None,
         check_integrity: bool = False,
     ) -> None:
         self.clock = Clock()
@@ -69,12 +71,36 @@ class Cluster:
                 check_integrity=check_integrity,
             )
             self.replicas.append(replica)
-        self._source = Source(self.clock, requests["arrival_s"], self._submit)
+        self._left: int | None = None  # measured requests that are waited for
+        self._source: Source | ClosedLoopSource
+        if closed_loop is None:
+            self._source = Source(self.clock, requests["arrival_s"], self._submit)
+        else:
+            self._source = ClosedLoopSource(
+                self.clock, requests["arrival_s"], closed_loop, self._submit
+            )
+            self._listen()
 
-    def _submit(self, i: int) -> None:
+    def _submit(self, i: int) -> bool:
         reason = self.replicas[self.router.choose(i)].offer(i)
         if reason is not None:
             self._refused[i] = reason
+        return reason is None
+
+    def _listen(self) -> None:
+        for replica in self.replicas:
+            replica.on_finish = self._finished
+
+    def _finished(self, ids: list[int]) -> None:
+        """Requests have got their last token, or will in the iteration under way."""
+        times_s = self.requests["finish_s"][ids].tolist()
+        if isinstance(self._source, ClosedLoopSource):
+            self._source.answered(times_s)
+        if self._left is not None:
+            self._left -= int(self.requests["measured"][ids].sum())
+            if self._left == 0:
+                self._last_departure_s = max(times_s)
+                raise StopSimulation
 
     def run(
         self,
@@ -147,16 +173,8 @@ class Cluster:
         left = int(np.isin(measured["status"][measured["measured"] == 1], UNDER_WAY).sum())
         if left == 0:
             return False
-
-        def count(replica: Replica, ids: list[int]) -> None:
-            nonlocal left
-            left -= int(self.requests["measured"][ids].sum())
-            if left == 0:
-                self._last_departure_s = float(replica.arrays.state[0]["now_s"])
-                raise StopSimulation
-
-        for replica in self.replicas:
-            replica.on_finish = partial(count, replica)
+        self._left = left
+        self._listen()
         return True
 
     def _end_s(self, window_end_s: float, stop_s: float) -> float:
@@ -165,9 +183,7 @@ class Cluster:
             return self._last_departure_s
         if stop_s < math.inf:
             return stop_s
-        last = max(float(replica.arrays.state[0]["now_s"]) for replica in self.replicas)
-        arrived = float(self.requests["arrival_s"][self._source.submitted - 1])
-        end_s = max(last, arrived)
+        end_s = float(self.requests["finish_s"][: self._source.submitted].max())
         return max(end_s, window_end_s) if window_end_s < math.inf else end_s
 
     def _departed(self) -> int:

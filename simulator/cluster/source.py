@@ -1,4 +1,4 @@
-"""Open-loop traffic: requests with known arrival times, submitted when their time comes."""
+"""Who sends requests: a schedule of arrival times, or clients who wait for their answers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import simpy
+
+from workloads.batch import ClosedLoop
 
 
 class Source:
@@ -39,3 +41,71 @@ class Source:
         self._schedule()
         for i in range(first, last):
             self._submit(i)
+
+
+class ClosedLoopSource:
+    """A fixed number of clients, each sending the next request when its last one is over.
+
+    Calls `submit(i)` for request i = 0, 1, 2 ..., after writing when into `arrival_s[i]` (seconds);
+    `submit` says whether the request was accepted, and a refused one counts as answered at once.
+    Tell it of answers by `answered`.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        arrival_s: np.ndarray,
+        loop: ClosedLoop,
+        submit: Callable[[int], bool],
+    ) -> None:
+        self.env = env
+        self.submitted = 0
+        self._arrival_s = arrival_s
+        self._pause_s: list[float] = loop.pause_s.tolist()
+        self._submit = submit
+        self._answers = 0
+        self._last_s = 0.0
+        env.timeout(0.0).callbacks.append(lambda _: self._start(loop.concurrency))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the last request has been sent: nobody waits for answers any more."""
+        return self.submitted == len(self._arrival_s)
+
+    def answered(self, times_s: list[float]) -> None:
+        """Requests have been answered at these times (now or in the near future, seconds)."""
+        for time_s in times_s:
+            if not self.exhausted:
+                self._let_go(time_s)
+
+    def _start(self, clients: int) -> None:
+        for _ in range(clients):
+            self._send(self.env.now)
+
+    def _let_go(self, answer_s: float) -> None:
+        """The client answered then pauses, and sends the next request."""
+        due_s = answer_s + self._next_pause_s()
+        if due_s > self.env.now:
+            event = self.env.timeout(due_s - self.env.now, value=due_s)
+            event.callbacks.append(lambda event: self._send(event.value))
+        else:
+            self._send(due_s)
+
+    def _next_pause_s(self) -> float:
+        pause_s = self._pause_s[self._answers]
+        self._answers += 1
+        return pause_s
+
+    def _send(self, due_s: float) -> None:
+        while not self.exhausted:
+            i = self.submitted
+            self.submitted += 1
+            # An answer is heard of a rounding error late, so another client may have been faster.
+            self._last_s = max(self._last_s, due_s)
+            self._arrival_s[i] = self._last_s
+            if self._submit(i):
+                return
+            if self._pause_s[self._answers] > 0.0:
+                self._let_go(self._last_s)
+                return
+            self._next_pause_s()

@@ -24,6 +24,7 @@ from pydantic_core import CoreSchema
 
 from simulator.config.presets import DEFAULT_PRESET
 from simulator.core_yaml import dump_yaml
+from simulator.cost.number_formats import KvCacheDtype, WeightDtype
 from simulator.routers import ROUTERS
 from workloads.batch import MAX_REQUESTS
 from workloads.synthetic import SyntheticWorkload
@@ -92,7 +93,7 @@ class EngineSettings(_Settings):
     """span = jump from change to change; iteration = every iteration by itself: same times,
     slower, for checking."""
     async_scheduling: bool | None = None
-    """Decide the next batch while one runs. Not modelled yet: only false is accepted."""
+    """Decide each iteration when the one before it starts on the GPU."""
     enable_prefix_caching: bool | None = None
     """Reuse the KV cache of shared prompt prefixes. Not modelled yet: only false is accepted."""
 
@@ -110,9 +111,12 @@ class PoolSettings(_Settings):
     """Engine instances, each on tensor_parallel_size GPUs."""
     tensor_parallel_size: int = Field(1, ge=1)
     """GPUs one replica is sharded over."""
-    weight_dtype: Literal["bf16", "fp8"] = "bf16"
-    """Number format of the weights."""
-    kv_cache_dtype: Literal["auto", "bf16", "fp8"] = "auto"
+    enable_expert_parallel: bool = False
+    """Spread whole experts over the GPUs instead of a slice of each; the rest of the model stays
+    tensor parallel."""
+    weight_dtype: WeightDtype = "auto"
+    """Number format of the weights; auto is that of the checkpoint (its quantization_config)."""
+    kv_cache_dtype: KvCacheDtype = "auto"
     """Number format of the KV cache; auto is bf16."""
     price_usd_per_gpu_hour: float | None = Field(None, ge=0)
     """Price of one GPU for one hour, in US dollars. Default: the GPU profile's."""
@@ -230,6 +234,9 @@ class Experiment(_Settings):
     """Latency targets for goodput."""
     timeline_interval_s: float | None = Field(None, gt=0)
     """Simulated seconds between rows of the timeline; null chooses from the length of the run."""
+    calibration_draws: int = Field(0, ge=0, le=1000)
+    """Run it so many times more under iteration times drawn from the residuals of the GPU profile's
+    fits, and give the figures bands of expected error."""
 
     @property
     def pool_name(self) -> str:

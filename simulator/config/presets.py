@@ -12,7 +12,6 @@ from typing import Any, Literal
 GIB = 1024**3
 
 _UNMODELLED = {
-    "async_scheduling": "async scheduling (deciding the next batch while one runs)",
     "enable_prefix_caching": "prefix caching (shared prompt prefixes are computed again)",
 }
 
@@ -81,6 +80,7 @@ PRESETS: dict[str, EnginePreset] = {
             fields={
                 **_COMMON_FIELDS,
                 "scheduler_reserve_full_isl": False,
+                "async_scheduling": False,
                 "gpu_memory_utilization": 0.90,
             },
             rules={"long_prefill_spares_lone_request": False},
@@ -92,11 +92,12 @@ PRESETS: dict[str, EnginePreset] = {
             fields={
                 **_COMMON_FIELDS,
                 "scheduler_reserve_full_isl": True,
+                "async_scheduling": True,
                 "gpu_memory_utilization": 0.92,
             },
             rules={"long_prefill_spares_lone_request": True},
             budgets=(BudgetDefault(160 * GIB, 16384, 1024), *_HOPPER_AND_OTHERS),
-            on_by_default=("async_scheduling", "enable_prefix_caching"),
+            on_by_default=("enable_prefix_caching",),
         ),
     )
 }

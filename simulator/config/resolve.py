@@ -10,9 +10,12 @@ from typing import Any, TypeVar
 from hardware_profiles.profile import GpuProfile, load_gpu
 from simulator.config.experiment import EngineSettings, Experiment, PoolSettings
 from simulator.config.presets import PRESETS, EnginePreset, unmodelled
-from simulator.cost.architecture import Architecture, load_architecture
+from simulator.cost.architecture import Architecture
+from simulator.cost.catalogue import load_architecture
+from simulator.cost.gpu_support import kernel_refusals, kv_cache_refusals, weight_refusals
+from simulator.cost.kv_groups import KvGroups, kv_groups
 from simulator.cost.memory import KvCapacity, kv_capacity
-from simulator.cost.sharding import TENSOR_PARALLEL_SIZES, check_dtypes, shard
+from simulator.cost.sharding import TENSOR_PARALLEL_SIZES, shard
 from simulator.engine.config import EngineConfig
 from simulator.errors import InputError, Problem
 
@@ -39,9 +42,10 @@ class ResolvedPool:
     notes: tuple[str, ...]
 
 
-def resolve_pool(name: str, pool: PoolSettings) -> ResolvedPool:
+def resolve_pool(name: str, pool: PoolSettings, *, gpu: GpuProfile | None = None) -> ResolvedPool:
     """Work out the engine configuration of `pool` as vLLM's start-up does.
 
+    `gpu` takes the place of the profile that the pool names, to try other constants.
     Raises `InputError` with every problem found, `field` being the dotted path in the experiment:
     an unknown model or GPU, a model that does not fit the GPUs, a tensor_parallel_size that does
     not divide the model, budgets or lengths that vLLM refuses, a feature not modelled yet.
@@ -49,7 +53,8 @@ def resolve_pool(name: str, pool: PoolSettings) -> ResolvedPool:
     at = f"pools.{name}"
     problems = _not_modelled_problems(at, pool.engine)
     architecture = _load(problems, f"{at}.model", pool.model, load_architecture)
-    gpu = _load(problems, f"{at}.gpu", pool.gpu, load_gpu)
+    if gpu is None:
+        gpu = _load(problems, f"{at}.gpu", pool.gpu, load_gpu)
     problems += _fit_problems(at, pool, architecture, gpu)
     if architecture is None or gpu is None or problems:
         raise InputError(problems)
@@ -63,7 +68,7 @@ def resolve_pool(name: str, pool: PoolSettings) -> ResolvedPool:
         if memory is None:
             raise InputError(problems)
         draft["num_gpu_blocks"] = memory.num_gpu_blocks
-    _settle_lengths(pool.engine, draft)
+    _settle_lengths(pool.engine, draft, kv_groups(architecture))
     engine = _collect(problems, f"{at}.engine", lambda: EngineConfig(**draft))
     if engine is None or problems:
         raise InputError(problems)
@@ -111,6 +116,12 @@ def _draft(settings: EngineSettings, architecture: Architecture, gpu: GpuProfile
     draft = {field: _chosen(settings, preset, field) for field in _SETTINGS_OF_ENGINE}
     draft |= preset.rules
     draft["num_gpu_blocks"] = settings.num_gpu_blocks
+    groups = kv_groups(architecture)
+    draft |= {
+        "window_tokens": groups.window_tokens,
+        "kv_groups_full": groups.full,
+        "kv_groups_window": groups.window,
+    }
     longest = settings.max_model_len or architecture.max_position_embeddings
     draft["max_model_len"] = longest
     default = preset.budget(gpu.name, gpu.hardware.usable_memory.si)
@@ -126,10 +137,10 @@ def _draft(settings: EngineSettings, architecture: Architecture, gpu: GpuProfile
     return draft
 
 
-def _settle_lengths(settings: EngineSettings, draft: dict[str, Any]) -> None:
+def _settle_lengths(settings: EngineSettings, draft: dict[str, Any], groups: KvGroups) -> None:
     """Lower a defaulted `max_model_len` to what the KV cache can hold of one request."""
-    holds = (draft["num_gpu_blocks"] - 1) * draft["block_size"]
-    if settings.max_model_len is None and holds >= 1:
+    holds = groups.longest_request(draft["num_gpu_blocks"] - 1, draft["block_size"])
+    if settings.max_model_len is None and holds is not None and holds >= 1:
         draft["max_model_len"] = min(draft["max_model_len"], holds)
 
 
@@ -152,6 +163,8 @@ def _capacity(
         max_num_batched_tokens=draft["max_num_batched_tokens"],
         max_num_seqs=draft["max_num_seqs"],
         block_size=draft["block_size"],
+        enable_expert_parallel=pool.enable_expert_parallel,
+        engine_generation=preset.name,
     )
 
 
@@ -160,18 +173,26 @@ def _fit_problems(
 ) -> list[Problem]:
     """Settings that this model or this GPU cannot have, whatever the memory."""
     problems: list[Problem] = []
-    tp = pool.tensor_parallel_size
+    tp, expert_parallel = pool.tensor_parallel_size, pool.enable_expert_parallel
     at_tp = f"{at}.tensor_parallel_size"
     if architecture is not None:
-        _collect(problems, at_tp, lambda: shard(architecture, tp))
+        formats = architecture.formats_as(pool.weight_dtype)
+        no_experts = expert_parallel and architecture.experts is None
+        at_split = f"{at}.enable_expert_parallel" if no_experts else at_tp
+        _collect(problems, at_split, lambda: shard(architecture, tp, expert_parallel, formats))
         longest = architecture.max_position_embeddings
         if pool.engine.max_model_len is not None and pool.engine.max_model_len > longest:
             message = f"{pool.engine.max_model_len} is more than the model can: {longest} tokens"
             problems.append(Problem(message, field=f"{at}.engine.max_model_len"))
     if gpu is not None:
-        at_weights, at_kv = f"{at}.weight_dtype", f"{at}.kv_cache_dtype"
-        _collect(problems, at_weights, lambda: check_dtypes(gpu, pool.weight_dtype, "auto"))
-        _collect(problems, at_kv, lambda: check_dtypes(gpu, "bf16", pool.kv_cache_dtype))
+        refusals = {
+            f"{at}.weight_dtype": weight_refusals(architecture, gpu, pool.weight_dtype),
+            f"{at}.kv_cache_dtype": kv_cache_refusals(gpu, pool.kv_cache_dtype),
+        }
+        if architecture is not None:
+            refusals[f"{at}.gpu"] = kernel_refusals(architecture, gpu, pool.weight_dtype)
+        for field, reasons in refusals.items():
+            problems += [Problem(reason, field=field) for reason in reasons]
         if tp in TENSOR_PARALLEL_SIZES[1:] and tp not in gpu.kernels.all_reduce:
             message = f"the profile of {gpu.name} has no collectives of {tp} GPUs"
             problems.append(Problem(message, field=at_tp))
@@ -207,7 +228,7 @@ def _not_modelled_notes(settings: EngineSettings) -> list[str]:
 def _figure_notes(
     architecture: Architecture, gpu: GpuProfile, engine: EngineConfig, price: float
 ) -> list[str]:
-    """Which figures are less than the model could do, preliminary, or only an example."""
+    """Which figures are less than the model could do, not measured, or only an example."""
     notes = []
     longest = architecture.max_position_embeddings
     if engine.max_model_len < longest:
@@ -216,7 +237,7 @@ def _figure_notes(
         )
     if not gpu.calibrated:
         notes.append(
-            f"the profile of {gpu.name} is preliminary (calibrated: false): see docs/validation.md"
+            f"the profile of {gpu.name} is not calibrated: its kernels were measured elsewhere"
         )
     if price == gpu.price.si:
         notes.append(f"${price:g} per GPU-hour is an example price; set price_usd_per_gpu_hour")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-DEFAULT_LARGEST_SIZE = 512  # vLLM's cap (1024 on data-centre Blackwell)
+DEFAULT_LARGEST_SIZE = 512  # vLLM's cap
+BLACKWELL_LARGEST_SIZE = 1024  # its cap on data-centre Blackwell, which has fp4 units
 
 
 def capture_sizes(
@@ -22,10 +23,8 @@ def capture_sizes(
     return np.array(sorted(size for size in sizes if size <= largest), dtype=np.int64)
 
 
-def pad_to_graph(counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+def pad_to_graph(counts: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
     """Each count rounded up to the next captured size; those above the largest run unpadded."""
     index = np.searchsorted(sizes, counts)
-    padded: NDArray[np.int64] = np.where(
-        index < len(sizes), sizes[np.minimum(index, len(sizes) - 1)], counts
-    )
+    padded = np.where(index < len(sizes), sizes[np.minimum(index, len(sizes) - 1)], counts)
     return np.where(counts > 0, padded, counts)

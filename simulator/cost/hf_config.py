@@ -1,4 +1,4 @@
-"""Read a Hugging Face `config.json` of a dense decoder: what it says, or why it can't be costed."""
+"""A Hugging Face `config.json` and what is wrong with its keys, with their lines."""
 
 from __future__ import annotations
 
@@ -10,20 +10,7 @@ from typing import Any
 
 from simulator.errors import InputError, Problem
 
-# The model types costed so far: pre-norm decoders with a gated MLP and grouped-query attention.
-DENSE_MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
-NEEDED = (
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "vocab_size",
-    "max_position_embeddings",
-)
-# Keys that number the experts; 0, 1 or null mean a dense model.
-EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 LARGEST = 2**31 - 1  # beyond any model; arithmetic on it stays within floats
-FP8_METHODS = ("fp8", "fbgemm_fp8")
 
 
 @dataclass
@@ -66,37 +53,11 @@ class HfConfig:
             return default
         return value
 
-    def refuse_unsupported(self) -> None:
-        """Note every property this cost model has no formula for yet."""
-        model_type = self.data.get("model_type")
-        if model_type is None:
-            self.complain("model_type", "this key is needed to cost the model and is missing")
-        elif model_type not in DENSE_MODEL_TYPES:
-            known = ", ".join(DENSE_MODEL_TYPES)
-            self.complain("model_type", f"{model_type!r} is not costed yet (only {known})")
-        for key in EXPERT_KEYS:
-            if isinstance(self.data.get(key), int) and self.data[key] > 1:
-                self.complain(key, "mixture-of-experts layers are not costed yet")
-        if self.data.get("kv_lora_rank"):
-            self.complain("kv_lora_rank", "multi-head latent attention (MLA) is not costed yet")
-        self._refuse_windows()
-        quantization = self.data.get("quantization_config")
-        if isinstance(quantization, dict) and quantization.get("quant_method") not in FP8_METHODS:
-            method = quantization.get("quant_method")
-            self.complain(
-                "quantization_config",
-                f"weights quantised with {method!r} are not costed yet (bf16 and fp8 are)",
-            )
-
-    def _refuse_windows(self) -> None:
-        layer_types = self.data.get("layer_types")
-        kinds = {str(kind) for kind in layer_types} if isinstance(layer_types, list) else set()
-        if kinds - {"full_attention"}:
-            others = ", ".join(sorted(kinds - {"full_attention"}))
-            self.complain("layer_types", f"layers of {others} are not costed yet")
-        # Qwen states a window but uses it only where use_sliding_window says so
-        elif self.data.get("sliding_window") and self.data.get("use_sliding_window", True):
-            self.complain("sliding_window", "sliding-window attention is not costed yet")
+    def natural(self, key: str, default: int = 0) -> int:
+        """A whole number that may be 0; null counts as left out."""
+        if self.data.get(key) is None:
+            return default
+        return 0 if self.data[key] == 0 else self.positive(key)
 
     def max_context_tokens(self) -> int:
         """Longest context the positions allow, stretched by RoPE scaling as vLLM does it."""

@@ -2,78 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hardware_profiles.kernels.elementwise import memory_bandwidth
 from simulator.cost.architecture import Architecture
-from simulator.cost.cuda_graphs import capture_sizes, pad_to_graph
-from simulator.cost.kernels import (
-    ACTIVATION_BYTES,
-    FloatArray,
-    all_gather_s,
-    all_reduce_s,
-    decode_attention_s,
-    elementwise_s,
-    gemm_s,
-    prefill_attention_s,
+from simulator.cost.attention_layers import attention_components
+from simulator.cost.component import Component
+from simulator.cost.cost_table import CostTable
+from simulator.cost.cuda_graphs import (
+    BLACKWELL_LARGEST_SIZE,
+    DEFAULT_LARGEST_SIZE,
+    capture_sizes,
+    pad_to_graph,
 )
-from simulator.cost.sharding import (
-    BYTES,
-    KvCacheDtype,
-    Shard,
-    WeightDtype,
-    check_dtypes,
-    resolve_kv_dtype,
-    shard,
+from simulator.cost.gpu_support import check_gpu
+from simulator.cost.linear_layers import (
+    elementwise_component,
+    expert_components,
+    matrix_components,
+    network_component,
+    request_components,
 )
+from simulator.cost.number_formats import KvCacheDtype, WeightDtype, resolve_kv_dtype
+from simulator.cost.sharding import Shard, shard
+from simulator.cost.terms import FloatArray, Terms, TermsBuilder, add
+from simulator.errors import InputError
 
 if TYPE_CHECKING:
     from hardware_profiles.profile import GpuProfile
+    from hardware_profiles.schema import Engine
+
+DEFAULT_GENERATION = "vllm-0.33"
+
+__all__ = ["CostTable", "IterationCosts", "Work", "iteration_costs", "tabulate"]
 
 
 @dataclass(frozen=True)
-class CostTable:
-    """Iteration costs of one replica, all float64 seconds.
+class Work:
+    """Bytes of GPU memory moved and floating-point operations of an iteration, on one GPU."""
 
-    An iteration of m tokens and b requests, d of them decoding with S tokens of context in all
-    (after the step), and prefill chunks of n_i tokens reaching context C_i, takes
+    bytes_moved: Terms
+    flops: Terms
 
-        token_s[m] + seq_s[b] + [d > 0] (decode_fixed_s[d] + decode_context_s[d] S)
-        + [chunks] (p[0] + sum_i (p[1] n_i + p[2] C_i + p[3] n_i (C_i - (n_i - 1) / 2)))
 
-    with p = prefill_s. It is affine in S for fixed m, b and d. CUDA-graph padding is inside the
-    tables; index 0 is never used by an iteration and holds 0.
+@dataclass(frozen=True)
+class IterationCosts:
+    """An iteration's parts by name; they add up to the iteration, above a floor.
+
+    `floor` [requests + 1] is the time the engine's CPU takes by itself; the part called "host" and
+    the floor are one in `table`'s scales.
     """
 
-    token_s: FloatArray  # [max_num_batched_tokens + 1]
-    seq_s: FloatArray  # [max_num_seqs + 1]
-    decode_fixed_s: FloatArray  # [max_num_seqs + 1]
-    decode_context_s: FloatArray  # [max_num_seqs + 1]
-    prefill_s: FloatArray  # [4]
+    part: Shard
+    components: tuple[Component, ...]
+    floor_s: FloatArray
 
-    def iteration_s(
-        self,
-        decodes: int,
-        decode_context_tokens: int,
-        chunks: Sequence[tuple[int, int]] = (),
-    ) -> float:
-        """Seconds of one iteration; `chunks` are (new tokens, context after them) pairs."""
-        tokens = decodes + sum(new for new, _ in chunks)
-        total = self.token_s[tokens] + self.seq_s[decodes + len(chunks)]
-        if decodes:
-            total += self.decode_fixed_s[decodes]
-            total += self.decode_context_s[decodes] * decode_context_tokens
-        if chunks:
-            fixed, per_token, per_context, per_pair = self.prefill_s
-            total += fixed
-            for new, context in chunks:
-                pairs = new * (context - (new - 1) / 2)
-                total += per_token * new + per_context * context + per_pair * pairs
-        return float(total)
+    @property
+    def window_tokens(self) -> int:
+        """The sliding window of some layers; 0 if there are none."""
+        return self.part.architecture.sliding_window
+
+    def table(self, scales: Mapping[str, float] | None = None) -> CostTable:
+        """The cost table; `scales` multiply the seconds of components by name.
+
+        Raises KeyError for a name that is no component's.
+        """
+        factors = {component.name: 1.0 for component in self.components}
+        for name, factor in (scales or {}).items():
+            factors[name] *= factor
+        terms = add(c.seconds.scaled(factors[c.name]) for c in self.components)
+        return CostTable(
+            token_s=terms.token,
+            seq_s=terms.request,
+            decode_fixed_s=terms.decode,
+            decode_context_s=terms.context,
+            prefill_s=terms.prefill,
+            decode_window_s=terms.window,
+            floor_s=self.floor_s * factors["host"],
+            window_tokens=self.window_tokens,
+            mixed_context_s=terms.mixed,
+        )
+
+    def work(self) -> Work:
+        """What all parts together move and compute."""
+        return Work(
+            bytes_moved=add(component.bytes_moved for component in self.components),
+            flops=add(component.flops for component in self.components),
+        )
+
+
+def iteration_costs(
+    architecture: Architecture,
+    gpu: GpuProfile,
+    *,
+    tensor_parallel_size: int,
+    weight_dtype: WeightDtype,
+    kv_cache_dtype: KvCacheDtype,
+    max_num_batched_tokens: int,
+    max_num_seqs: int,
+    enable_expert_parallel: bool = False,
+    engine_generation: str = DEFAULT_GENERATION,
+    async_scheduling: bool = False,
+) -> IterationCosts:
+    """What an iteration of a model on `tensor_parallel_size` GPUs is made of (docs/model.md).
+
+    `max_num_batched_tokens` and `max_num_seqs` are the scheduler's limits. `engine_generation`
+    names the constants of the engine in the GPU's profile. Raises InputError if the model can't be
+    split, or the GPU lacks the number format or the engine.
+    """
+    check_gpu(architecture, gpu, weight_dtype, kv_cache_dtype)
+    formats = architecture.formats_as(weight_dtype)
+    part = shard(architecture, tensor_parallel_size, enable_expert_parallel, formats)
+    kv_dtype = resolve_kv_dtype(kv_cache_dtype)
+    terms = TermsBuilder(max_num_batched_tokens, max_num_seqs)
+    cap = BLACKWELL_LARGEST_SIZE if gpu.hardware.peak_fp4 else DEFAULT_LARGEST_SIZE
+    sizes = capture_sizes(max_num_seqs, max_num_batched_tokens, cap)
+    m, d = pad_to_graph(terms.tokens, sizes), pad_to_graph(terms.requests, sizes)
+    engine = engine_constants(gpu, engine_generation)
+    b = terms.requests
+    host = engine.async_ if async_scheduling else engine.sync
+    exposed_s = host.iteration.si + b * host.request.si
+    # What a logit takes beyond the plain sampler is memory traffic too: the power drawn shows it.
+    sampler_traffic = engine.sampler_traffic.si + host.logit.si * memory_bandwidth(gpu)
+    hidden_s = np.zeros_like(b)
+    if async_scheduling:
+        hidden_s = engine.async_.overlapped_iteration.si + b * engine.async_.overlapped_request.si
+    return IterationCosts(
+        part=part,
+        components=(
+            *matrix_components(part, gpu, formats, m, terms),
+            *expert_components(part, gpu, formats, m, terms),
+            *attention_components(part, gpu, formats, kv_dtype, d, terms),
+            elementwise_component(part, gpu, m, terms),
+            network_component(part, gpu, m, terms),
+            *request_components(part, gpu, sampler_traffic, b, terms),
+            Component(
+                "host",
+                seconds=terms(request=exposed_s),
+                bytes_moved=terms(),
+                flops=terms(),
+                kind="host",
+                fit=host.iteration.fit,
+            ),
+        ),
+        floor_s=np.concatenate(([0.0], exposed_s + hidden_s)),
+    )
 
 
 def tabulate(
@@ -85,93 +162,31 @@ def tabulate(
     kv_cache_dtype: KvCacheDtype,
     max_num_batched_tokens: int,
     max_num_seqs: int,
+    enable_expert_parallel: bool = False,
+    engine_generation: str = DEFAULT_GENERATION,
+    async_scheduling: bool = False,
+    scales: Mapping[str, float] | None = None,
 ) -> CostTable:
-    """Tabulate the iteration time of a model on `tensor_parallel_size` GPUs (docs/model.md).
-
-    `max_num_batched_tokens` and `max_num_seqs` are the scheduler's limits, hence the lengths of
-    the tables. Raises InputError if the model can't be split or the GPU lacks the number format.
-    """
-    check_dtypes(gpu, weight_dtype, kv_cache_dtype)
-    part = shard(architecture, tensor_parallel_size)
-    kv_dtype = resolve_kv_dtype(kv_cache_dtype)
-    sizes = capture_sizes(max_num_seqs, max_num_batched_tokens)
-    tokens = np.arange(1, max_num_batched_tokens + 1)
-    requests = np.arange(1, max_num_seqs + 1)
-    layers = architecture.num_hidden_layers
-
-    decodes = pad_to_graph(requests, sizes).astype(np.float64)
-    fixed_s, context_s = decode_attention_s(
-        decodes, part.kv_heads, architecture.head_dim, kv_dtype, gpu
-    )
-    prefill_s = prefill_attention_s(
-        part.q_heads, part.kv_heads, architecture.head_dim, kv_dtype, gpu
-    )
-    # Decodes and chunks of one iteration share one kernel call: what every call costs at least
-    # belongs to the iteration, only the excess to the decodes or the chunks.
-    call_s = min(float(fixed_s.min()), float(prefill_s[0]))
-    prefill_s[0] -= call_s
-
-    padded = pad_to_graph(tokens, sizes).astype(np.float64)
-    per_token = token_components(part, gpu, weight_dtype, kv_dtype, padded)
-    per_token["attention call"] = np.full_like(padded, layers * call_s)
-    per_request = request_components(part, gpu, requests.astype(np.float64))
-    prefill_s = layers * prefill_s
-    return CostTable(
-        token_s=_from_one(sum(per_token.values(), np.zeros(len(tokens)))),
-        seq_s=_from_one(sum(per_request.values(), np.zeros(len(requests)))),
-        decode_fixed_s=_from_one(layers * (fixed_s - call_s)),
-        decode_context_s=_from_one(layers * context_s),
-        prefill_s=prefill_s,
-    )
+    """The cost table of `iteration_costs`; `scales` multiply components by name."""
+    return iteration_costs(
+        architecture,
+        gpu,
+        tensor_parallel_size=tensor_parallel_size,
+        weight_dtype=weight_dtype,
+        kv_cache_dtype=kv_cache_dtype,
+        max_num_batched_tokens=max_num_batched_tokens,
+        max_num_seqs=max_num_seqs,
+        enable_expert_parallel=enable_expert_parallel,
+        engine_generation=engine_generation,
+        async_scheduling=async_scheduling,
+    ).table(scales)
 
 
-def token_components(
-    part: Shard, gpu: GpuProfile, weight_dtype: WeightDtype, kv_dtype: WeightDtype, m: FloatArray
-) -> dict[str, FloatArray]:
-    """Seconds of an iteration that depend on its m tokens alone, by component, all layers."""
-    model, tp = part.architecture, part.tensor_parallel_size
-    layers, hidden, head = model.num_hidden_layers, model.hidden_size, model.head_dim
-    q_width, kv_width = part.q_heads * head, part.kv_heads * head
-    inner = model.intermediate_size // tp
-    components = {
-        matrix.name: layers * gemm_s(m, matrix.n, matrix.k, weight_dtype, gpu)
-        for matrix in part.layer_matrices
-    }
-    # Per layer and token: two norms that also add the residual (read two vectors, write two),
-    # rotary embedding in place, the copy into the KV cache, and SiLU(gate) * up.
-    values = 2 * 4 * hidden + 2 * (q_width + kv_width) + 2 * kv_width + 3 * inner
-    launches = 5
-    if model.qk_norm:
-        values, launches = values + 2 * (q_width + kv_width), launches + 1
-    moved = ACTIVATION_BYTES * values + 2 * kv_width * BYTES[kv_dtype]
-    embedding_and_last_norm = elementwise_s(m * (6 * hidden * ACTIVATION_BYTES), 2, gpu)
-    components["elementwise"] = (
-        layers * elementwise_s(m * moved, launches, gpu) + embedding_and_last_norm
-    )
-    # After attention, after the MLP, and once for the embedding split over the vocabulary.
-    message = m * (hidden * ACTIVATION_BYTES)
-    components["all-reduce"] = (2 * layers + 1) * all_reduce_s(message, tp, gpu)
-    components["host"] = np.full_like(m, gpu.host.iteration.si)
-    return components
-
-
-def request_components(part: Shard, gpu: GpuProfile, b: FloatArray) -> dict[str, FloatArray]:
-    """Seconds of an iteration that depend on its b requests alone, by component."""
-    head = part.lm_head
-    logits = b * (head.n * part.tensor_parallel_size)
-    sampling = gpu.kernels.sampling.traffic.si
-    return {
-        # vLLM keeps the output head in 16 bit in fp8 checkpoints too
-        "lm_head": gemm_s(b, head.n, head.k, "bf16", gpu),
-        "all-gather": all_gather_s(logits * ACTIVATION_BYTES, part.tensor_parallel_size, gpu),
-        "sampling": elementwise_s(logits * sampling, 0, gpu),
-        "host per request": b * gpu.host.request.si,
-    }
-
-
-def _from_one(values: FloatArray) -> NDArray[np.float64]:
-    """Prepend the entry for 0 tokens or requests.
-
-    The tables stay writable: Numba compiles a function anew for read-only arrays.
-    """
-    return np.concatenate(([0.0], values))
+def engine_constants(gpu: GpuProfile, engine_generation: str) -> Engine:
+    """The engine's constants on this GPU; InputError if the profile has none of that generation."""
+    if engine_generation not in gpu.engines:
+        known = ", ".join(gpu.engines)
+        raise InputError(
+            f"the profile of {gpu.name} has no engine {engine_generation!r}, only {known}"
+        )
+    return gpu.engines[engine_generation]

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from simulator.cost.kv_groups import KvGroups
 from simulator.errors import InputError, Problem
 
 Stepping = Literal["span", "iteration"]
@@ -17,6 +18,11 @@ class EngineConfig:
 
     `num_gpu_blocks` counts vLLM's null block, so one block fewer is usable. `max_num_active_seqs`,
     where set, lowers the number of seats below `max_num_seqs`.
+    `async_scheduling`: each iteration is decided when the one before it starts on the GPU.
+    A block holds `block_size` tokens of one group of layers. A request holds blocks in
+    `kv_groups_full` groups for all its context and in `kv_groups_window` groups for at most
+    `window_tokens` tokens of it (vLLM's hybrid KV cache manager); `window_tokens=0`: no layer has a
+    sliding window.
     `stepping="iteration"` forces spans of one iteration: the same times, slower; it exists to check
     the span engine against.
     `long_prefill_spares_lone_request`: vLLM 0.33 ignores the long-prefill threshold when only one
@@ -38,6 +44,10 @@ class EngineConfig:
     long_prefill_spares_lone_request: bool = True
     max_num_active_seqs: int | None = None
     prefill_schedule_interval: int = 1
+    async_scheduling: bool = False
+    window_tokens: int = 0
+    kv_groups_full: int = 1
+    kv_groups_window: int = 0
     stepping: Stepping = "span"
 
     def __post_init__(self) -> None:
@@ -52,17 +62,21 @@ class EngineConfig:
             for field in (*at_least_one, "prefill_schedule_interval")
             if getattr(self, field) < 1
         ]
+        groups = self._group_problems()
+        found += groups
         if self.num_gpu_blocks < 2:
             found.append(("num_gpu_blocks", "must be at least 2: one block is never usable"))
-        elif self.block_size >= 1 and self.max_model_len > self.usable_blocks * self.block_size:
-            found.append(
-                (
-                    "max_model_len",
-                    f"{self.max_model_len} tokens do not fit the KV cache of "
-                    f"{self.usable_blocks} usable blocks of {self.block_size}; "
-                    f"at most {self.usable_blocks * self.block_size}",
+        elif self.block_size >= 1 and not groups:
+            longest = self.longest_request
+            if longest is not None and self.max_model_len > longest:
+                found.append(
+                    (
+                        "max_model_len",
+                        f"{self.max_model_len} tokens do not fit the KV cache of "
+                        f"{self.usable_blocks} usable blocks of {self.block_size}; "
+                        f"at most {longest}",
+                    )
                 )
-            )
         if not 0.0 <= self.watermark < 1.0:
             found.append(("watermark", f"must be in [0, 1), not {self.watermark}"))
         if self.long_prefill_token_threshold < 0:
@@ -83,6 +97,26 @@ class EngineConfig:
                 )
             )
         return found
+
+    def _group_problems(self) -> list[tuple[str, str]]:
+        names = ("window_tokens", "kv_groups_full", "kv_groups_window")
+        found = [(name, "must not be negative") for name in names if getattr(self, name) < 0]
+        if not found and self.kv_groups_full + self.kv_groups_window < 1:
+            found.append(("kv_groups_full", "must be at least 1 where no group has a window"))
+        if not found and self.kv_groups_window > 0 and self.window_tokens == 0:
+            found.append(("window_tokens", "must be at least 1 where groups have a window"))
+        return found
+
+    @property
+    def window_blocks(self) -> int:
+        """Blocks of one group that a sliding window takes."""
+        return -(-self.window_tokens // self.block_size)
+
+    @property
+    def longest_request(self) -> int | None:
+        """Most tokens that the KV cache can hold of one request, None if there is no limit."""
+        groups = KvGroups(1, self.kv_groups_full, self.kv_groups_window, self.window_tokens)
+        return groups.longest_request(self.usable_blocks, self.block_size)
 
     @property
     def usable_blocks(self) -> int:

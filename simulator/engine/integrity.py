@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from simulator.engine.kernel import STUCK
+from simulator.engine.jit import Array, Record, kernel
+from simulator.engine.queueing import blocks_for
+from simulator.engine.state import ROW_LATE, ROW_RUNNING
+
+# What `kernel.advance` answers, negated, if no request can be scheduled ever again.
+STUCK = 100
 
 _INVARIANTS = (
     "a running request's last token lies in the past",
@@ -14,6 +19,9 @@ _INVARIANTS = (
     "the count of stalled requests is wrong",
     "more requests run than there are seats",
     "the length of the waiting queue is wrong",
+    "the count of requests whose last token is in flight is wrong",
+    "the tokens in flight do not add up",
+    "the context inside the sliding window is wrong",
 )
 
 
@@ -22,3 +30,67 @@ def explain(number: int) -> str:
     if number == STUCK:
         return "requests wait, nothing runs, and none of them can ever be scheduled"
     return f"invariant broken: {_INVARIANTS[number - 1]}"
+
+
+@kernel
+def integrity_error(s: Record, req: Array, lists: Array, phases: Array) -> int:
+    """Number of the first invariant that does not hold at a boundary, or 0."""
+    held = 0
+    decodes = 0
+    context = 0
+    stalled = 0
+    ending = 0
+    measured = 0
+    below = 0
+    window_context = 0
+    for position in range(s.num_running):
+        r = req[lists[ROW_RUNNING, position]]
+        computed = s.n + r.offset if r.decoding else r.computed_tokens
+        held += blocks_for(s, computed)
+        if r.ending:
+            ending += 1
+            measured += r.measured
+        if r.decoding:
+            measured += r.measured * (1 - r.stalled)
+            decodes += 1
+            context += computed
+            below += computed < s.window_tokens
+            window_context += min(computed, s.window_tokens)
+            stalled += r.stalled
+            if r.limit_n <= s.n:
+                return 1
+            left = r.target_tokens - (computed + 1 - r.prompt_tokens)
+            if left + r.dead_tokens != r.limit_n - s.n:
+                return 2
+    if held + s.free_blocks != s.usable_blocks:
+        return 3
+    if s.free_blocks < 0:
+        return 4
+    per_cycle = s.kv_groups_full * decodes + s.kv_groups_window * below
+    if decodes != s.num_decodes or phases.sum() != per_cycle:
+        return 5
+    if context != s.decode_context:
+        return 6
+    if stalled != s.num_stalled:
+        return 7
+    if s.num_running > s.seat_limit:
+        return 8
+    count = 0
+    i = s.wait_head
+    while i >= 0:
+        count += 1
+        i = req[i].next
+    if count != s.num_waiting:
+        return 9
+    if ending != s.num_ending:
+        return 10
+    if s.lag > 0:
+        for position in range(s.num_late):
+            measured -= req[lists[ROW_LATE, position]].measured
+        if s.flight_tokens + s.num_late != decodes - stalled + ending:
+            return 11
+        if s.flight_measured != measured:
+            return 11
+    if below != s.num_below or window_context != s.window_context:
+        return 12
+    return 0

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import math
 
-from simulator.engine.iteration import (
-    close_mixed_iteration,
-    close_pure_span,
-    integrity_error,
-    start_mixed_iteration,
-    start_pure_span,
-)
+from simulator.engine.closing import close_span, emit_late, land_flight
+from simulator.engine.integrity import STUCK, integrity_error
 from simulator.engine.jit import Array, Record, entry, kernel
 from simulator.engine.queueing import drop_cancelled, push_back
 from simulator.engine.request import REJECTED
-from simulator.engine.sampling import note, sample_until
+from simulator.engine.sampling import forget_in_flight, note, sample_until
 from simulator.engine.scheduler import (
     admissible_tokens,
     long_threshold,
     schedule,
     schedules_nothing,
 )
-from simulator.engine.spans import blocks_taken, boundary_at, end_s, iterations_done, reach_s
+from simulator.engine.spans import (
+    blocks_taken,
+    boundary_at,
+    boundary_s,
+    iterations_done,
+    reach_s,
+)
+from simulator.engine.starting import start_mixed_iteration, start_pure_span
 from simulator.engine.state import BOUNDARY, IDLE, IN_SPAN, ROW_RUNNING, ROW_TOKENS
 
 # Why a request is refused, as `offer` answers it.
 TOO_LONG_PROMPT, TOO_LONG_TOTAL = -1, -2
-
-# What `advance` answers, negated, if no request can be scheduled ever again.
-STUCK = 100
 
 
 @entry
@@ -49,8 +48,9 @@ def advance(
 ) -> float:
     """Run span after span while nobody outside can tell, i.e. while they end before `horizon_s`.
 
-    Ends the span under way (its end must have come), then decides the next; goes on while the next
-    one's end, with its tolerance, lies before the horizon, the time of the next event anywhere.
+    Ends the span under way (its last boundary must have come), then decides the next; goes on
+    while that one's, with its tolerance, lies before the horizon, the time of the next event
+    anywhere.
     `stop`: return after a span in which requests finished, before the next decision, so that
     their successors can be offered first. `spans`: most spans to begin. `check`: test
     the invariants at each boundary.
@@ -63,11 +63,8 @@ def advance(
     while True:
         if s.phase == IN_SPAN:
             s.num_finished = 0
-            sample_until(s, phases, samples, marks, end_s(s, s.k))
-            if s.pure:
-                close_pure_span(s, req, lists, phases, itl)
-            else:
-                close_mixed_iteration(s, req, lists, phases, itl)
+            sample_until(s, phases, samples, marks, boundary_s(s, s.k))
+            close_span(s, req, lists, phases, itl)
             s.phase = BOUNDARY
             if stop and s.num_finished > 0:
                 return 0.0
@@ -83,19 +80,20 @@ def advance(
         if spans <= 0:
             return reach_s(s.now_s)
         spans -= 1
+        s.start_s = max(s.now_s, s.flight_end_s)
+        if s.num_late > 0:  # nobody can take these tokens back any more
+            s.flight_tokens += s.num_late
+            emit_late(s, req, lists, s.start_s)
         schedule(s, req, lists, phases)
-        if schedules_nothing(s, lists):
-            # Prompts are held back and the decodes had to go: the call takes no time.
-            if s.num_evicted == 0:
-                return -float(STUCK)
-            continue
+        if s.num_evicted == 0 and s.num_ending == 0 and schedules_nothing(s, lists):
+            return -float(STUCK)
         if s.pure:
             start_pure_span(s, req, lists, phases, token_s, seq_s)
         else:
             start_mixed_iteration(s, req, lists, token_s, seq_s)
         s.spans += 1
         s.phase = IN_SPAN
-        wake_s = reach_s(end_s(s, s.k))
+        wake_s = reach_s(boundary_s(s, s.k))
         if wake_s >= horizon_s:
             return wake_s
 
@@ -139,14 +137,16 @@ def offer(
         r.status = REJECTED
         r.finish_s = t_s
         return float(reason)
-    r.target_tokens = min(r.output_tokens, s.max_model_len - r.prompt_tokens)
+    cap = s.max_model_len - r.prompt_tokens
     if r.max_tokens > 0:
-        r.target_tokens = min(r.target_tokens, r.max_tokens)
+        cap = min(cap, r.max_tokens)
+    r.target_tokens = min(r.output_tokens, cap)
+    r.dead_tokens = s.lag if r.target_tokens < cap else 0
     push_back(s, req, i)
     if s.phase == IDLE:
         s.phase = BOUNDARY
-        s.now_s = t_s
-        return reach_s(t_s)
+        s.now_s = max(t_s, s.flight_end_s)
+        return reach_s(s.now_s)
     if s.phase != IN_SPAN or s.k == 1:
         return 0.0
     if s.num_waiting > 1 and not s.long_adaptive and s.prefill_interval == 1:
@@ -160,7 +160,7 @@ def offer(
         if admissible_tokens(s, head, s.budget_left, free, long_threshold(s), False) == 0:
             return 0.0
     s.k = j
-    return reach_s(end_s(s, j))
+    return reach_s(boundary_s(s, j))
 
 
 @entry
@@ -188,7 +188,7 @@ def withdraw(
         s.num_cancelled += 1
     if s.phase == IN_SPAN and s.k > 1:
         s.k = boundary_at(s, t_s)
-        return reach_s(end_s(s, s.k))
+        return reach_s(boundary_s(s, s.k))
     return 0.0
 
 
@@ -215,15 +215,20 @@ def finish_run(
         note(s, phases, marks[s.num_marks], t_s)
         s.num_marks += 1
     left_out = s.phase == IN_SPAN and s.num_stalled > 0
-    if s.phase == IN_SPAN and s.pure:
-        done = iterations_done(s, t_s)
-        if done > 0:
-            s.k = done
-            close_pure_span(s, req, lists, phases, itl)
+    if s.phase == IN_SPAN and t_s >= s.flight_end_s:
+        ended = iterations_done(s, t_s) if s.pure else 0
+        if ended > 0:
+            s.k = ended
+            s.num_finished = 0
+            close_span(s, req, lists, phases, itl)
             s.phase = BOUNDARY
+    if s.lag > 0 and t_s >= s.flight_end_s:
+        land_flight(s, lists, itl)
     for position in range(s.num_running):
         r = req[lists[ROW_RUNNING, position]]
         if r.decoding:
             r.generated_tokens = s.n + r.offset + 1 - r.prompt_tokens
             if left_out and lists[ROW_TOKENS, position] == 0:
                 r.generated_tokens += 1  # its offset counts on the end of the iteration
+    if t_s < s.flight_end_s:
+        forget_in_flight(s, req, lists, t_s)

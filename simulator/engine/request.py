@@ -38,12 +38,15 @@ REQUEST = np.dtype(
         # nobody touches it while the batch runs: computed tokens = iteration + offset.
         ("decoding", "i1"),
         ("stalled", "i1"),  # decoding, but the last iteration had no budget for it
+        ("ending", "i1"),  # its last token, foreseen by count, is in flight: scheduled no more
+        ("dead_tokens", "i1"),  # tokens scheduled in vain until its end is known (async)
+        ("below", "i1"),  # decoding, with less context than the sliding window
         ("cancelled", "i1"),  # a cancel waits for the next iteration boundary
         ("target_tokens", "i8"),  # output tokens at which it ends
         ("computed_tokens", "i8"),  # stale while decoding
         ("offset", "i8"),
-        ("finish_n", "i8"),  # iteration count at which the last token is out
-        ("answer_n", "i8"),  # ... at which the first answer token is out
+        ("limit_n", "i8"),  # iteration count at which it is scheduled no more
+        ("answer_n", "i8"),  # ... at which the first answer token is out, or NEVER
         ("last_token_s", "f8"),  # kept only while stalled or preempted
         ("lost_since_s", "f8"),  # start of the open interval lost to preemption, or NaN
         ("next", "i8"),  # neighbours in the waiting queue

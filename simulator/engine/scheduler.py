@@ -1,15 +1,17 @@
 """vLLM V1's schedule(): which requests get how many tokens in the next iteration.
 
-Rules of vLLM 0.33.0, `vllm/v1/core/sched/scheduler.py`, for policy fcfs, synchronous, without
-prefix cache. Running requests come first, in order of admission; then the waiting queue, whose
+Rules of vLLM 0.33.0, `vllm/v1/core/sched/scheduler.py`, for policy fcfs without prefix cache.
+Async scheduling adds one: a request whose last token is in flight keeps seat and blocks, and is
+passed over. Running requests come first, in order of admission; then the waiting queue, whose
 blocked head blocks everyone behind it. A request wants all its known tokens computed: a decode is
 the case where one is missing, and needs no rule of its own.
 """
 
 from __future__ import annotations
 
+from simulator.engine.decoding import stall
 from simulator.engine.jit import Array, Record, kernel
-from simulator.engine.queueing import admit, blocks_for, evict_last, stall
+from simulator.engine.queueing import admit, blocks_for, evict_last
 from simulator.engine.state import ROW_RUNNING, ROW_TOKENS
 
 
@@ -29,7 +31,7 @@ def long_threshold(s: Record) -> int:
 @kernel
 def prefills_held(s: Record) -> bool:
     """Whether the prefill cadence (`prefill_schedule_interval`) keeps prompts back now."""
-    if s.prefill_interval == 1 or s.capacity_bound or s.num_decodes == 0:
+    if s.prefill_interval == 1 or s.capacity_bound or s.num_decodes + s.num_ending == 0:
         return False
     due: bool = s.n + 1 - s.last_prefill_n >= s.prefill_interval
     return not due
@@ -81,7 +83,7 @@ def schedule_running(
         if r.decoding:
             tokens = 1
             computed = s.n + r.offset
-        elif held:
+        elif held or r.ending:
             lists[ROW_TOKENS, position] = 0
             position += 1
             continue
@@ -153,6 +155,7 @@ def schedule(s: Record, req: Array, lists: Array, phases: Array) -> None:
     )
     if s.pure:
         budget = schedule_decodes(s, req, lists, phases)
+        s.pure = s.num_running > 0
         if s.num_evicted == 0 and s.num_waiting > 0:
             decodes = s.num_running
             budget = schedule_waiting(s, req, lists, budget, threshold, held)

@@ -21,6 +21,9 @@ STATE = np.dtype(
         ("max_num_batched_tokens", "i8"),
         ("seat_limit", "i8"),
         ("block_size", "i8"),
+        ("kv_groups_full", "i8"),
+        ("kv_groups_window", "i8"),
+        ("window_tokens", "i8"),  # 0: no layer has a sliding window
         ("usable_blocks", "i8"),
         ("max_model_len", "i8"),
         ("watermark_blocks", "i8"),
@@ -31,14 +34,17 @@ STATE = np.dtype(
         ("long_adaptive", "i1"),
         ("long_spares_lone", "i1"),
         ("single_step", "i1"),
+        ("lag", "i8"),  # iterations in flight when the next one is decided: 1 async, 0 sync
         ("prefill_fixed_s", "f8"),
         ("prefill_token_s", "f8"),
         ("prefill_context_s", "f8"),
         ("prefill_pair_s", "f8"),
+        ("prefill_seen_s", "f8"),
+        ("prefill_window_pair_s", "f8"),
         # --- scheduler
         ("phase", "i8"),
-        ("now_s", "f8"),  # the last iteration boundary
-        ("n", "i8"),  # iterations run so far
+        ("now_s", "f8"),  # the last boundary, at which a decision is made
+        ("n", "i8"),  # iterations scheduled so far, without those of the span under way
         ("free_blocks", "i8"),
         ("num_running", "i8"),
         ("num_waiting", "i8"),
@@ -46,18 +52,35 @@ STATE = np.dtype(
         ("wait_tail", "i8"),
         ("num_decodes", "i8"),
         ("num_stalled", "i8"),
+        ("num_ending", "i8"),  # running, but their last token is in flight
         ("num_measured", "i8"),  # decoding requests whose gaps are counted
         ("decode_context", "i8"),  # sum of computed tokens of decoding requests
-        ("next_finish_n", "i8"),  # earliest finish_n / answer_n of decoding requests; -1 = unknown
+        ("num_below", "i8"),  # decoding requests with fewer computed tokens than the window
+        ("window_context", "i8"),  # sum of min(computed tokens, window) of decoding requests
+        ("next_limit_n", "i8"),  # earliest limit_n / answer_n of decoding requests; -1 = unknown
         ("next_answer_n", "i8"),
+        ("next_knee_n", "i8"),  # ... at which one below the window reaches it
         ("last_prefill_n", "i8"),
         ("capacity_bound", "i1"),
         ("num_cancelled", "i8"),  # cancels waiting for the boundary
+        # --- the iteration in flight at the last boundary (async)
+        ("flight_end_s", "f8"),
+        ("flight_gap_s", "f8"),  # its duration
+        ("flight_tokens", "i8"),  # output tokens it brings, those on the late list excepted
+        ("flight_measured", "i8"),  # ... whose gap is its duration, and is counted
+        ("flight_prefill_tokens", "i8"),
+        ("flight_context", "i8"),
+        ("flight_iterations", "i8"),  # 1, or 0 if nothing is in flight
+        ("num_late", "i8"),  # requests on the late list: their token's gap is another one
+        ("num_late_gaps", "i8"),  # bins on the late list, of gaps that end with the iteration
         # --- the span under way: iterations 1..k of durations a, a + b, a + 2b, ...
+        ("start_s", "f8"),  # when iteration 1 starts on the GPU
         ("k", "i8"),
         ("a_s", "f8"),
         ("b_s", "f8"),
         ("pure", "i1"),  # every running request decodes one token
+        ("mixed_context", "i8"),  # context that its one iteration reads, if it is not pure
+        ("empty", "i1"),  # nothing is scheduled: one step of no duration, which is not counted
         ("budget_left", "i8"),
         ("num_admitted", "i8"),
         ("num_evicted", "i8"),
@@ -65,6 +88,8 @@ STATE = np.dtype(
         # --- totals
         ("output_tokens", "i8"),
         ("prefill_tokens", "i8"),  # prompt tokens computed, recomputed ones included
+        ("iterations", "i8"),
+        ("context_tokens_read", "f8"),  # summed context of every request of every iteration
         ("preemptions", "i8"),
         ("departed", "i8"),  # completed and cancelled
         ("spans", "i8"),
@@ -91,6 +116,7 @@ SAMPLE = np.dtype(
         ("prefill_tokens", "i8"),
         ("preemptions", "i8"),
         ("iterations", "i8"),
+        ("context_tokens_read", "f8"),
     ],
     align=True,
 )
@@ -100,7 +126,10 @@ KernelArrays = tuple[Array, Array, Array, Array, Array, Array, Array, Array]
 MAX_SAMPLES = 4096
 
 # Rows of ReplicaArrays.lists
-ROW_RUNNING, ROW_TOKENS, ROW_EVICTED, ROW_FINISHED = range(4)
+ROW_RUNNING, ROW_TOKENS, ROW_EVICTED, ROW_FINISHED, ROW_LATE = range(5)
+
+# Rows of ReplicaArrays.seq_s
+ROW_SEQ, ROW_FIXED, ROW_CONTEXT, ROW_WINDOW, ROW_MIXED, ROW_FLOOR = range(6)
 
 
 @dataclass
@@ -108,10 +137,10 @@ class ReplicaArrays:
     """The arrays a kernel needs, in the order the kernels take them (after the request table)."""
 
     state: np.ndarray  # STATE[1]
-    lists: np.ndarray  # int64[4, seats]: running, their tokens this iteration, evicted, finished
-    phases: np.ndarray  # int64[block_size]: decodes that need a block at iteration n, by n mod size
+    lists: np.ndarray  # int64[5, seats + 1]: running, their tokens, evicted, finished, late
+    phases: np.ndarray  # int64[block_size]: blocks that decodes take at iteration n, by n mod size
     token_s: np.ndarray  # CostTable.token_s
-    seq_s: np.ndarray  # float64[3, seats + 1]: seq_s, decode_fixed_s, decode_context_s
+    seq_s: np.ndarray  # float64[6, seats + 1]: rows of CostTable, see ROW_SEQ and the following
     itl: np.ndarray  # int64[SLICES + 1, bins]: histogram of gaps between consecutive tokens
     samples: np.ndarray  # SAMPLE[MAX_SAMPLES]
     marks: np.ndarray  # SAMPLE[number of marks], t_s preset
@@ -158,11 +187,16 @@ def allocate(
     s["chunked"] = config.enable_chunked_prefill
     s["reserve_full_isl"] = config.scheduler_reserve_full_isl
     s["single_step"] = config.stepping == "iteration"
+    s["lag"] = config.async_scheduling
     s["prefill_fixed_s"], s["prefill_token_s"] = cost.prefill_s[0], cost.prefill_s[1]
     s["prefill_context_s"], s["prefill_pair_s"] = cost.prefill_s[2], cost.prefill_s[3]
+    s["prefill_seen_s"], s["prefill_window_pair_s"] = cost.prefill_s[4], cost.prefill_s[5]
+    s["kv_groups_full"] = config.kv_groups_full
+    s["kv_groups_window"] = config.kv_groups_window
+    s["window_tokens"] = _window_tokens(config, cost)
     s["free_blocks"] = config.usable_blocks
     s["wait_head"] = s["wait_tail"] = NONE
-    s["next_finish_n"] = s["next_answer_n"] = -1
+    s["next_limit_n"] = s["next_answer_n"] = s["next_knee_n"] = -1
     s["last_prefill_n"] = -config.prefill_schedule_interval
     s["grid_s"] = sample_interval_s
     s["itl_start_s"], s["itl_length_s"] = itl_span_s[0], itl_span_s[1] - itl_span_s[0]
@@ -170,13 +204,33 @@ def allocate(
     marks["t_s"] = marks_s
     return ReplicaArrays(
         state=state,
-        lists=np.full((4, seats + 1), NONE, dtype=np.int64),
+        lists=np.full((5, seats + 1), NONE, dtype=np.int64),
         phases=np.zeros(config.block_size, dtype=np.int64),
         token_s=np.ascontiguousarray(cost.token_s, dtype=np.float64),
         seq_s=np.ascontiguousarray(
-            np.stack([cost.seq_s, cost.decode_fixed_s, cost.decode_context_s]), dtype=np.float64
+            np.stack(
+                [
+                    cost.seq_s,
+                    cost.decode_fixed_s,
+                    cost.decode_context_s,
+                    cost.decode_window_s,
+                    cost.mixed_context_s,
+                    cost.floor_s,
+                ]
+            ),
+            dtype=np.float64,
         ),
         itl=np.zeros((SLICES + 1, NUM_BINS), dtype=np.int64) if itl is None else itl,
         samples=np.zeros(MAX_SAMPLES, dtype=SAMPLE),
         marks=marks,
     )
+
+
+def _window_tokens(config: EngineConfig, cost: CostTable) -> int:
+    """The sliding window, which blocks and costs must agree on; either may know of none."""
+    if config.window_tokens and cost.window_tokens not in (0, config.window_tokens):
+        raise ValueError(
+            f"a window of {config.window_tokens} tokens in the KV cache, "
+            f"of {cost.window_tokens} in the cost table"
+        )
+    return config.window_tokens or cost.window_tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.engine.replica import Replica
@@ -19,10 +19,10 @@ from simulator.engine.state import (
 
 @dataclass(frozen=True)
 class Step:
-    """One iteration: what was decided at `t_s`, and who finished at its end.
+    """One iteration from `t_s` on: what was decided for it, and who finished at its end.
 
     `scheduled` holds (request, tokens) in scheduling order; `free_blocks`, `num_running` and
-    `num_waiting` hold right after the decision.
+    `num_waiting` hold right after the decision. Decisions that schedule nothing are no steps.
     """
 
     t_s: float
@@ -88,8 +88,8 @@ class TracedReplica(Replica):
         scheduled = tuple((i, n) for i, n in zip(running, tokens, strict=True) if n > 0)
         self._joined = []
         self._open = []
-        t_s = float(state["now_s"])
-        for j in range(int(state["k"])):
+        t_s = float(state["start_s"])
+        for j in range(int(state["k"]) if scheduled else 0):
             dt_s = float(state["a_s"] + state["b_s"] * j)
             taken = int(blocks_taken(self.arrays.state[0], self.arrays.phases, j)) if j else 0
             self._open.append(
@@ -111,12 +111,7 @@ class TracedReplica(Replica):
         """The open span ended after k iterations: keep these, with who queued up meanwhile."""
         for j, step in enumerate(steps[:k]):
             queued = sum(1 for boundary in self._joined if boundary <= j)
-            self.steps.append(
-                Step(
-                    **{
-                        **step.__dict__,
-                        "num_waiting": step.num_waiting + queued,
-                        "finished": finished if j == k - 1 else (),
-                    }
-                )
-            )
+            self.steps.append(replace(step, num_waiting=step.num_waiting + queued))
+        if finished:
+            ended = 2 if self.config.async_scheduling and steps else 1  # the last is in flight
+            self.steps[-ended] = replace(self.steps[-ended], finished=finished)

@@ -51,6 +51,7 @@ def vllm_bench_result(result: Result, *, detailed: bool = False) -> dict[str, An
         "model_id": models[0] if models else None,
         "num_prompts": summary["num_prompts"],
         "request_rate": summary["offered_rps"] if summary["offered_rps"] is not None else "inf",
+        "max_concurrency": _concurrency(result),
     }
     exported.update({key: summary[key] for key in _TOTALS})
     if detailed:
@@ -64,6 +65,13 @@ def vllm_bench_result(result: Result, *, detailed: bool = False) -> dict[str, An
         }
     )
     return exported
+
+
+def _concurrency(result: Result) -> int | None:
+    """How many clients a closed loop has; None for traffic that waits for nobody."""
+    workload = result.experiment.get("workload")
+    arrivals = workload.get("arrivals") if isinstance(workload, dict) else None
+    return arrivals.get("concurrency") if isinstance(arrivals, dict) else None
 
 
 def _details(result: Result) -> dict[str, list[Any]]:

@@ -25,28 +25,29 @@ def capacity_rps(
     output = np.maximum(output_tokens, 1).astype(np.float64)
     prompt = prompt_tokens.astype(np.float64)
     context = float(np.sum(output * (prompt + 0.5 * output)) / np.sum(output))
-    tokens_held = context + 0.5 * config.block_size  # the last block is half empty on average
-    held = config.usable_blocks * config.block_size / tokens_held
+    blocks = context / config.block_size + 0.5  # the last block is half empty on average
+    blocks = config.kv_groups_full * blocks + config.kv_groups_window * min(
+        blocks, config.window_blocks
+    )
+    held = config.usable_blocks / blocks
     budget = config.max_num_batched_tokens
     seats = max(1.0, min(config.seat_limit, budget, held))
     mean_prompt, mean_output = float(np.mean(prompt)), float(np.mean(output))
     iterations = max(mean_output / seats, (mean_prompt + mean_output) / budget)
     batch = int(max(1.0, mean_output / iterations))
-    decode_s = (
-        cost.token_s[batch]
-        + cost.seq_s[batch]
-        + cost.decode_fixed_s[batch]
-        + cost.decode_context_s[batch] * batch * context
-    )
+    decode_s = cost.iteration_s(batch, round(batch * context))
     chunks = max(mean_prompt / budget, 1.0 / budget)
     if budget > batch:
         token_s = (cost.token_s[budget] - cost.token_s[batch]) / (budget - batch)
     else:
         token_s = cost.token_s[budget] / budget
-    fixed_s, per_token_s, per_context_s, per_pair_s = cost.prefill_s
+    fixed_s, per_token_s, per_context_s, per_pair_s, per_seen_s, per_window_pair_s = cost.prefill_s
+    growing = np.minimum(prompt, cost.window_tokens)
+    window_pairs = growing * (growing + 1.0) / 2.0 + (prompt - growing) * cost.window_tokens
     prefill_s = (
         chunks * fixed_s
-        + mean_prompt * (token_s + per_token_s + per_context_s)
+        + mean_prompt * (token_s + per_token_s + per_context_s + per_seen_s)
         + per_pair_s * float(np.mean(prompt * (prompt + 1.0))) / 2.0
+        + per_window_pair_s * float(np.mean(window_pairs))
     )
     return float(1.0 / (iterations * decode_s + prefill_s))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from simulator.expected_error import ExpectedError
+
 STATUSES = ("completed", "rejected", "cancelled", "unfinished")
 
 # The parts of a request's life, in the order they are drawn; they sum to finish_s - arrival_s.
@@ -78,6 +80,7 @@ class RunRecord:
     `[window_s[0], window_s[1])` and prompt tokens of requests completed inside it.
     `kv_blocks_per_replica` counts usable blocks (without a null block); `peak_kv_blocks` is the
     most that were in use at once on any one replica.
+    `expected_error` is what the residuals of the GPU profile's fits say.
     `wall_s` is the event loop's wall time: it never enters a deterministic file.
     """
 
@@ -104,6 +107,7 @@ class RunRecord:
     name: str = ""
     slo: dict[str, float] = field(default_factory=dict)
     itl_batch_counts: np.ndarray | None = None
+    expected_error: ExpectedError = field(default_factory=ExpectedError)
 
     @property
     def window_length_s(self) -> float:

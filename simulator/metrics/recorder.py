@@ -9,8 +9,11 @@ import pandas as pd
 
 from simulator.cluster.outcome import Outcome
 from simulator.engine.request import COMPLETED, NEW, REJECTED, STATUS_NAMES
+from simulator.expected_error import ExpectedError
 from simulator.metrics.record import REQUEST_COLUMNS, TIMELINE_COLUMNS, RunRecord
 from simulator.metrics.window import Window
+
+_NOT_JUDGED = ExpectedError()
 
 
 def record_run(
@@ -25,6 +28,7 @@ def record_run(
     seed: int,
     name: str,
     slo: dict[str, float],
+    expected_error: ExpectedError = _NOT_JUDGED,
 ) -> RunRecord:
     """Everything recorded in a run, as metrics read it."""
     requests = request_frame(outcome, class_names)
@@ -50,7 +54,7 @@ def record_run(
         block_size=config.block_size,
         replicas=len(states),
         peak_kv_blocks=int(states["peak_blocks"].max()),
-        iterations=int(states["n"].sum()),
+        iterations=int(states["iterations"].sum()),
         spans=int(states["spans"].sum()),
         wall_s=outcome.wall_s,
         notes=notes,
@@ -58,6 +62,7 @@ def record_run(
         seed=seed,
         name=name,
         slo=slo,
+        expected_error=expected_error,
     )
 
 

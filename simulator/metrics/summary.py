@@ -77,6 +77,7 @@ def summarise(record: RunRecord, queries: pd.DataFrame) -> Summary:
         end_s=record.end_s,
         iterations=record.iterations,
         spans=record.spans,
+        expected_error=record.expected_error.summary(),
         notes=[*record.notes, *_findings(record, measured, completed)],
     )
     return {key: _plain(value) for key, value in summary.items()}

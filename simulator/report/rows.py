@@ -59,13 +59,14 @@ def latency_rows(summary: dict[str, Any]) -> list[LatencyRow]:
 
 
 def blocks(summary: dict[str, Any]) -> list[Block]:
-    """Requests, throughput, memory, latency parts and cost."""
+    """Requests, throughput, memory, latency parts, cost and expected error."""
     return [
         Block("Requests", _requests(summary)),
         Block("Throughput", _throughput(summary)),
         Block("KV cache", _memory(summary)),
         Block("Where the time goes", _parts(summary)),
         Block("Cost", _cost(summary)),
+        Block("Expected error", _expected_error(summary)),
     ]
 
 
@@ -148,3 +149,23 @@ def _cost(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
         ("per million", million, "output tok."),
         ("per query", units.usd(summary["cost_usd_per_completed_query"]), "completed"),
     )
+
+
+# Figures whose bands a report has room for, and what it calls them.
+_SHOWN_BANDS = {
+    "mean_tta_ms": "mean tta",
+    "p99_tta_ms": "p99 tta",
+    "output_throughput": "throughput",
+    "cost_usd_per_million_output_tokens": "cost",
+}
+
+
+def _expected_error(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    error = summary["expected_error"]
+    deviation = error["iteration_time_relative_sd"]
+    rows = [("iteration time", "-" if deviation is None else f"± {deviation:.1%}", "kernel fits")]
+    for figure, label in _SHOWN_BANDS.items():
+        band = error["p5_to_p95"].get(figure)
+        if band:
+            rows.append((label, f"{band[0]:+.1%} to {band[1]:+.1%}", "p5 to p95"))
+    return tuple(rows)

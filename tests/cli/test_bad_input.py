@@ -85,7 +85,7 @@ def _expect(outcome: Outcome, workdir: Path, *expected: str) -> None:
             "kind: poisson",
             "kind: poison",
             "bad.yaml:16: workload.arrivals.kind: must be one of poisson, deterministic, "
-            "all_at_once, not 'poison'; did you mean 'poisson'?",
+            "all_at_once, closed_loop, not 'poison'; did you mean 'poisson'?",
         ),
         (
             "kind: poisson, ",
@@ -190,11 +190,6 @@ def _expect(outcome: Outcome, workdir: Path, *expected: str) -> None:
             "enable_chunked_prefill: false",
             "bad.yaml:12: pools.reasoning.engine.max_num_batched_tokens: 2048 is below "
             "max_model_len",
-        ),
-        (
-            "max_model_len: 16384",
-            "async_scheduling: true",
-            "bad.yaml:13: pools.reasoning.engine.async_scheduling: async scheduling",
         ),
         (
             "max_model_len: 16384",

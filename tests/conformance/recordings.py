@@ -29,26 +29,42 @@ def path_of(name):
 
 
 @lru_cache(maxsize=1)
-def sync_fcfs_names():
-    """Names of the synchronous fcfs recordings without prefix caching; () if there are none."""
-
-    def qualifies(name):
-        config = load(name)["config"]
-        return (
-            config["policy"] == "fcfs"
-            and not config["async_scheduling"]
-            and not config["enable_prefix_caching"]
-        )
-
+def fcfs_names():
+    """Names of the fcfs recordings without prefix caching, and whether they are async."""
     names = sorted(path.name.removesuffix(".json.gz") for path in RECORDINGS_DIR.glob("*.json.gz"))
-    return tuple(name for name in names if qualifies(name))
+    configs = {name: load(name)["config"] for name in names}
+    return {
+        name: config["async_scheduling"]
+        for name, config in configs.items()
+        if config["policy"] == "fcfs" and not config["enable_prefix_caching"]
+    }
+
+
+def sync_fcfs_names():
+    """Names of the synchronous ones of them; () if there are none."""
+    return tuple(name for name, is_async in fcfs_names().items() if not is_async)
+
+
+def async_fcfs_names():
+    """Names of the ones with async scheduling; () if there are none."""
+    return tuple(name for name, is_async in fcfs_names().items() if is_async)
+
+
+def parametrize_names(names, argument="name"):
+    """Decorator: one test per name of a recording, or one skipped test saying why."""
+    skipped = pytest.param("absent", marks=pytest.mark.skip(reason=ABSENT_REASON))
+    # Module scope runs the tests of one recording one after another, so that replays can be cached.
+    return pytest.mark.parametrize(argument, names or [skipped], scope="module")
 
 
 def parametrize_sync_fcfs(argument="name"):
-    """Decorator: one test per synchronous fcfs recording, or one skipped test saying why."""
-    skipped = pytest.param("absent", marks=pytest.mark.skip(reason=ABSENT_REASON))
-    # Module scope runs the tests of one recording one after another, so that replays can be cached.
-    return pytest.mark.parametrize(argument, sync_fcfs_names() or [skipped], scope="module")
+    """Decorator: one test per synchronous fcfs recording."""
+    return parametrize_names(sync_fcfs_names(), argument)
+
+
+def parametrize_fcfs(argument="name"):
+    """Decorator: one test per fcfs recording, synchronous or async."""
+    return parametrize_names(tuple(fcfs_names()), argument)
 
 
 needs_recordings = pytest.mark.skipif(not RECORDINGS_DIR.is_dir(), reason=ABSENT_REASON)

@@ -1,6 +1,6 @@
-"""A naive second implementation of vLLM's synchronous scheduler, to check the real engine against.
+"""A naive second implementation of vLLM's scheduler, to check the real engine against.
 
-It covers policy fcfs without prefix caching and without async scheduling. It walks every iteration
+It covers policy fcfs without prefix caching, synchronous and async. It walks every iteration
 and every request and shares no code with `simulator.engine`: two implementations that agree are
 unlikely to be wrong in the same way. Rules: vLLM 0.33.0, as written down in
 ../shared/data/vllm_schedules/SPEC.md, whose section numbers stand in brackets below.
@@ -31,8 +31,13 @@ class EngineConfig:
     long_prefill_token_threshold_adaptive: bool = False
     max_num_active_seqs: int | None = None
     prefill_schedule_interval: int = 1
+    async_scheduling: bool = False
     # vLLM 0.25 and older apply the threshold to a request that is alone in the engine, too.
     long_prefill_spares_lone_request: bool = True
+    # A block holds tokens for one group of layers; some groups see only the last window_tokens.
+    window_tokens: int = 0
+    kv_groups_full: int = 1
+    kv_groups_window: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,11 +104,23 @@ class _State:
         self.outcome = Outcome(request.id)
         self.known = request.prompt_tokens  # T
         self.computed = 0  # C
+        self.placeholders = 0  # ph: tokens to be sampled by iterations in flight
+        self.in_flight = 0  # fly: tokens scheduled in iterations in flight
+        self.stale = 0  # of these, tokens scheduled before an eviction
         self.blocks = 0
         self.chunk = False  # still in mid-prefill after the last step it was scheduled in
         self.admissions_s: list[float] = []
         self.evictions: list[tuple[float, int]] = []  # time, tokens emitted before it
         self.tokens_s: list[float] = []  # when each output token was emitted
+
+
+@dataclass
+class _Batch:
+    """An iteration handed to the GPU; `step` is None if nothing was scheduled."""
+
+    end_s: float
+    scheduled: list[tuple[_State, int, bool]]  # tokens, whether they sample one
+    step: Step | None
 
 
 def at_or_before(time_s: float, boundary_s: float) -> bool:
@@ -144,6 +161,7 @@ class ReferenceEngine:
         self.num_executed = 0
         self.last_prefill = -config.prefill_schedule_interval
         self.steps: list[Step] = []
+        self.batches: deque[_Batch] = deque()  # in flight, oldest first
 
     def run(self, states: list[_State]) -> None:
         """(2) Serve all requests; ties of arrival go by submission order."""
@@ -153,14 +171,19 @@ class ReferenceEngine:
                 state.outcome.status = "rejected"
             else:
                 arrivals.append(state)
-        while arrivals or self.waiting or self.running:
-            if not self.waiting and not self.running:
+        depth = 2 if self.config.async_scheduling else 1
+        while arrivals or self.waiting or self.running or self.batches:
+            if not self.waiting and not self.running and not self.batches:
                 self.now_s = max(self.now_s, arrivals[0].request.arrival_s)
             while arrivals and at_or_before(arrivals[0].request.arrival_s, self.now_s):
                 self.waiting.append(arrivals.popleft())
             self.cancel_due()
             if self.waiting or self.running:
-                self.iterate()
+                self.dispatch()
+                if len(self.batches) < depth:
+                    continue
+            if self.batches:
+                self.process_output()
 
     def never_fits(self, request: Request) -> bool:
         """Whether the request can become too long for the model or for the whole cache."""
@@ -172,8 +195,15 @@ class ReferenceEngine:
             request.prompt_tokens >= config.max_model_len
             or longest > config.max_model_len
             # The last token never gets keys and values.
-            or ceil((longest - 1) / config.block_size) > config.num_gpu_blocks - 1
+            or self.blocks(longest - 1) > config.num_gpu_blocks - 1
         )
+
+    def blocks(self, tokens: int) -> int:
+        """Blocks of a request with this many computed tokens, over all groups of layers."""
+        config = self.config
+        seen_tokens = [tokens] * config.kv_groups_full
+        seen_tokens += [min(tokens, config.window_tokens)] * config.kv_groups_window
+        return sum(ceil(seen / config.block_size) for seen in seen_tokens)
 
     def cancel_due(self) -> None:
         """Remove the waiting and running requests whose cancellation is due."""
@@ -183,22 +213,28 @@ class ReferenceEngine:
                 (self.running if state in self.running else self.waiting).remove(state)
                 self.leave(state, "cancelled")
 
-    def iterate(self) -> None:
-        """One iteration: schedule (3), let the time pass, process the output (7)."""
-        start_s = self.now_s
+    def dispatch(self) -> None:
+        """Schedule an iteration (3) and hand it to the GPU, which runs them back to back (8)."""
+        start_s = self.next_start_s()
         scheduled, admitted, preempted = self.schedule()
-        if not scheduled and preempted:
-            return  # an empty call takes no time and is no step; the next finds fewer running
         if not scheduled:
-            raise RuntimeError(f"request {self.waiting[0].request.id} can never be admitted")
+            # An empty call takes no time and is no step, but has its place among the batches.
+            if not self.running and not preempted:
+                raise RuntimeError(f"request {self.waiting[0].request.id} can never be admitted")
+            self.batches.append(_Batch(start_s, [], None))
+            return
         chunks = []
+        batch = _Batch(0.0, [], None)
         for state, n in scheduled:
-            is_decode = state.known - state.computed == 1
+            is_decode = state.known + state.placeholders - state.computed == 1
             state.computed += n
-            state.chunk = state.computed < state.known
+            state.in_flight += n
+            state.chunk = state.computed < state.known + state.placeholders
+            state.placeholders += not state.chunk
+            batch.scheduled.append((state, n, not state.chunk))
             chunks.append((n, state.computed, is_decode))
         dt_s = self.iteration_time_s(chunks)
-        step = Step(
+        batch.step = Step(
             t_s=start_s,
             dt_s=dt_s,
             scheduled={state.request.id: n for state, n in scheduled},
@@ -211,20 +247,38 @@ class ReferenceEngine:
             free_blocks_end=0,
             context_sum=sum(context for _, context, _ in chunks),
         )
-        self.now_s += dt_s
-        for state, _ in scheduled:
-            if state.chunk:
+        batch.end_s = start_s + dt_s
+        self.steps.append(batch.step)
+        self.batches.append(batch)
+
+    def next_start_s(self) -> float:
+        """When the GPU starts an iteration that is scheduled now."""
+        return max(self.now_s, self.batches[-1].end_s) if self.batches else self.now_s
+
+    def process_output(self) -> None:
+        """Wait for the oldest batch and process its output (7)."""
+        batch = self.batches.popleft()
+        self.now_s = batch.end_s
+        for state, n, samples in batch.scheduled:
+            if state.outcome.status:  # it has left meanwhile
+                continue
+            state.in_flight -= n
+            if state.stale:
+                state.stale -= n
+            else:
+                state.placeholders -= samples
+            if not samples:
                 continue
             state.known += 1
             state.tokens_s.append(self.now_s)
             emitted = len(state.tokens_s)
             wanted = (state.request.output_tokens, state.request.max_tokens)
             if emitted in wanted or state.known >= self.config.max_model_len:
-                self.running.remove(state)
+                (self.running if state in self.running else self.waiting).remove(state)
                 self.leave(state, "completed")
-                step.finished.append(state.request.id)
-        step.free_blocks_end = self.free_blocks
-        self.steps.append(step)
+                batch.step.finished.append(state.request.id)
+        if batch.step is not None:
+            batch.step.free_blocks_end = self.free_blocks
 
     def schedule(self) -> tuple[list[tuple[_State, int]], list[_State], list[_State]]:
         """(3) Decide an iteration: (request, tokens) in order, the admitted, the preempted."""
@@ -253,12 +307,16 @@ class ReferenceEngine:
         while i < len(self.running) and budget > 0:
             state = self.running[i]
             i += 1
+            if state.placeholders and self.ends_by_count(state):
+                continue
             if hold and state.chunk:
                 continue
-            n = state.known - state.computed
+            n = state.known + state.placeholders - state.computed
             if 0 < threshold < n:
                 n = threshold
             n = min(n, budget, config.max_model_len - state.computed - 1)
+            if n == 0:
+                continue
             victim = None
             while victim is not state and not self.allocate(state, n):
                 victim = self.preempt_last()
@@ -273,6 +331,7 @@ class ReferenceEngine:
         max_running = config.max_num_active_seqs or config.max_num_seqs
         while not preempted and budget > 0 and self.waiting and len(self.running) < max_running:
             state = self.waiting[0]
+            assert state.stale == 0  # with two batches in flight, that is always over by now
             if hold and state.known > 1:
                 break
             n = state.known
@@ -284,7 +343,7 @@ class ReferenceEngine:
             if not self.allocate(state, n, admission=True):
                 break
             self.running.append(self.waiting.popleft())
-            state.admissions_s.append(self.now_s)
+            state.admissions_s.append(self.next_start_s())
             scheduled.append((state, n))
             admitted.append(state)
             carries_prefill = carries_prefill or state.known > 1
@@ -298,14 +357,21 @@ class ReferenceEngine:
             self.last_prefill = self.num_executed
         return scheduled, admitted, preempted
 
+    def ends_by_count(self, state: _State) -> bool:
+        """(3.1.1) Whether the token in flight is the last that `max_tokens` allows."""
+        cap = state.request.max_tokens
+        if cap is None:
+            cap = self.config.max_model_len - state.request.prompt_tokens
+        return state.computed + 2 - state.placeholders >= state.request.prompt_tokens + cap
+
     def allocate(self, state: _State, n: int, admission: bool = False) -> bool:
         """(4) Take the blocks that `n` more tokens of the request need; False if there are none."""
         config = self.config
         spare = self.free_blocks
         if admission and self.running:  # an empty engine ignores the watermark
             spare -= floor(config.watermark * config.num_gpu_blocks)
-        need = ceil((state.computed + n) / config.block_size) - state.blocks
-        need_full = ceil(state.known / config.block_size)
+        need = self.blocks(state.computed + n) - state.blocks
+        need_full = self.blocks(state.known)
         if need > spare:
             return False
         if admission and config.scheduler_reserve_full_isl and need_full > spare:
@@ -318,9 +384,13 @@ class ReferenceEngine:
         """(5) Evict the request admitted last; it goes to the head of the queue, C = 0."""
         state = self.running.pop()
         self.release(state)
-        state.evictions.append((self.now_s, len(state.tokens_s)))
+        # A token in flight still comes, at the end of its iteration.
+        emitted = len(state.tokens_s) + state.placeholders
+        state.evictions.append((self.next_start_s(), emitted))
         state.outcome.recomputed_tokens += state.computed
         state.computed = 0
+        state.placeholders = 0
+        state.stale = state.in_flight
         self.waiting.appendleft(state)
         return state
 
@@ -350,15 +420,17 @@ class ReferenceEngine:
 
 def fill_latency_parts(state: _State) -> None:
     """Split a completed request's latency into queue, prefill, thinking, answer and preempted."""
-    outcome, thinking_tokens = state.outcome, state.request.thinking_tokens
+    outcome, tokens_s = state.outcome, state.tokens_s
+    thinking_tokens = state.request.thinking_tokens
     lost_s = {"prefill": 0.0, "thinking": 0.0, "answer": 0.0}
     counted = set()
     for j, (evicted_s, emitted) in enumerate(state.evictions):
         if emitted == 0:  # lost until readmitted: eviction j is followed by admission j + 1
             lost_s["prefill"] += state.admissions_s[j + 1] - evicted_s
-        elif emitted not in counted:  # lost until the next token, however often evicted before it
+        # Lost until the next token, if one comes, however often evicted before it.
+        elif emitted not in counted and emitted < len(tokens_s):
             part = "thinking" if emitted + 1 <= thinking_tokens + 1 else "answer"
-            lost_s[part] += state.tokens_s[emitted] - evicted_s
+            lost_s[part] += tokens_s[emitted] - evicted_s
         counted.add(emitted)
     # A request cut off while thinking spends all its time after the first token thinking.
     answer_start_s = outcome.finish_s if outcome.first_answer_s is None else outcome.first_answer_s

@@ -45,7 +45,7 @@ def test_the_recordings_are_found():
     assert names == ["l01", "l02", "l03", "l04", "l07"] + [f"s{n:02d}" for n in range(1, 23)]
 
 
-@recordings.parametrize_sync_fcfs()
+@recordings.parametrize_fcfs()
 def test_decides_and_times_every_step_as_vllm_did(name):
     expected = recordings.load(name)["expected"]
     outcomes, steps = replay(name)
@@ -82,7 +82,7 @@ def test_decides_and_times_every_step_as_vllm_did(name):
     ]
     assert recordings.steps_sha256(lines) == expected["steps_sha256"]
 
-    assert steps[-1].t_s + steps[-1].dt_s == near(expected["makespan_s"])
+    assert max(outcome.finish_s for outcome in outcomes) == near(expected["makespan_s"])
     assert sum(outcome.num_preemptions for outcome in outcomes) == expected["num_preemptions"]
     for outcome, want in zip(outcomes, expected["per_request"], strict=True):
         assert (outcome.id, outcome.status) == (want["id"], "completed")
@@ -91,7 +91,7 @@ def test_decides_and_times_every_step_as_vllm_did(name):
             assert getattr(outcome, time) == near(want[time]), (outcome.id, time)
 
 
-@recordings.parametrize_sync_fcfs()
+@recordings.parametrize_fcfs()
 def test_tokens_and_latency_parts_add_up_on_the_recordings(name):
     recording = recordings.load(name)
     outcomes, steps = replay(name)
@@ -101,7 +101,10 @@ def test_tokens_and_latency_parts_add_up_on_the_recordings(name):
             scheduled[request_id] += n
     for outcome, request in zip(outcomes, recording["requests"], strict=True):
         tokens = request["prompt_tokens"] + request["output_tokens"] - 1
-        assert scheduled[outcome.id] == tokens + outcome.recomputed_tokens
+        # A stop token is known one iteration late: one more may have been scheduled in vain.
+        config = recording["config"]
+        dead_tokens = (0, 1) if config["async_scheduling"] and config["stop"] == "token" else (0,)
+        assert scheduled[outcome.id] - tokens - outcome.recomputed_tokens in dead_tokens
         assert outcome.generated_tokens == request["output_tokens"]
         assert len(outcome.inter_token_gaps_s) == request["output_tokens"] - 1
         decode_s = outcome.finish_s - outcome.first_token_s
@@ -313,6 +316,24 @@ def test_the_cost_sees_chunks_in_order_with_their_context():
         [(1, 7, True), (3, 5, False)],
         [(1, 6, True)],
     ]
+
+
+def test_blocks_of_layers_with_a_window():
+    """20 tokens in 5 blocks of 4, three times; in two more groups the last 10, in 3 blocks."""
+    for num_gpu_blocks, fits in ((5 * 3 + 3 * 2 + 1, True), (5 * 3 + 3 * 2, False)):
+        outcomes, steps = serve(
+            [Request("r", 0.0, 15, 0, 9, max_tokens=6)],  # the sixth is not computed
+            num_gpu_blocks=num_gpu_blocks,
+            block_size=4,
+            max_model_len=40,
+            window_tokens=10,
+            kv_groups_full=3,
+            kv_groups_window=2,
+        )
+        assert outcomes["r"].status == ("completed" if fits else "rejected")
+        if fits:
+            free = [num_gpu_blocks - 1 - held for held in (18, 18, 21, 21, 21, 21)]
+            assert [step.free_blocks for step in steps] == free
 
 
 def test_a_prompt_that_can_never_be_scheduled_is_an_error():

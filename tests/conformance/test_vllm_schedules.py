@@ -22,7 +22,7 @@ def replayed(name, stepping):
 
 
 @pytest.mark.parametrize("stepping", STEPPINGS)
-@recordings.parametrize_sync_fcfs()
+@recordings.parametrize_fcfs()
 def test_every_step_is_decided_as_vllm_did(name, stepping):
     expected = recordings.load(name)["expected"]
     result = replayed(name, stepping)
@@ -58,7 +58,7 @@ def test_every_step_is_decided_as_vllm_did(name, stepping):
 
 
 @pytest.mark.parametrize("stepping", STEPPINGS)
-@recordings.parametrize_sync_fcfs()
+@recordings.parametrize_fcfs()
 def test_every_request_is_timed_as_vllm_did(name, stepping):
     expected = recordings.load(name)["expected"]
     got = replayed(name, stepping).to_dict()
@@ -72,6 +72,12 @@ def test_every_request_is_timed_as_vllm_did(name, stepping):
             rtol=1e-9,
             err_msg=field,
         )
+
+
+@recordings.needs_recordings
+def test_the_async_recordings_are_found():
+    names = [name.partition("_")[0] for name in recordings.async_fcfs_names()]
+    assert names == ["a01", "a02", "a03", "a04", "a05", "a09", "a12", "l10"]
 
 
 @recordings.needs_recordings

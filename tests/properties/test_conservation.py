@@ -20,7 +20,7 @@ from simulator.errors import IntegrityError
 from simulator.metrics.record import LATENCY_PARTS
 from simulator.metrics.recorder import request_frame
 from simulator.routers.round_robin import RoundRobin
-from tests.properties.test_span_engine import configs, costs, table, workloads
+from tests.properties.test_span_engine import configs, costs, engines, table, workloads
 
 MODERATE = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -83,7 +83,7 @@ def check_books(config, requests, replica, cancelled):
 @given(data=st.data())
 @MODERATE
 def test_books_balance(data):
-    config = data.draw(configs())
+    config = data.draw(engines())
     load = data.draw(workloads(config.max_model_len))
     requests = new_requests(**columns(load))
     cost = table(data.draw(costs()), config)
@@ -94,7 +94,7 @@ def test_books_balance(data):
 @given(data=st.data())
 @MODERATE
 def test_without_cancels_every_admitted_request_completes(data):
-    config = data.draw(configs())
+    config = data.draw(engines())
     requests = new_requests(**columns(data.draw(workloads(config.max_model_len))))
     replica = testing.serve(config, table(data.draw(costs()), config), requests)
     check_books(config, requests, replica, set())
@@ -110,6 +110,8 @@ def test_prompt_tokens_are_computed_once_and_again_after_a_preemption(data):
     prompt; what it lost of decoded tokens was first computed as output. Summed over its lives:
 
         prefill_tokens = prompt + recomputed + evictions while decoding.
+
+    Not so with async scheduling, where an evicted request may end without being computed again.
     """
     config = data.draw(configs())
     requests = new_requests(**columns(data.draw(workloads(config.max_model_len))))
@@ -165,7 +167,7 @@ def run_cluster(config, load, cost, stepping, replicas):
 @given(data=st.data())
 @MODERATE
 def test_latency_parts_sum_to_the_whole(data):
-    config = data.draw(configs())
+    config = data.draw(engines())
     load = data.draw(workloads(config.max_model_len))
     outcome = run_cluster(config, load, data.draw(costs()), "span", data.draw(st.integers(1, 3)))
     frame = request_frame(outcome, ("all",))
@@ -182,7 +184,7 @@ def test_latency_parts_sum_to_the_whole(data):
 @given(data=st.data())
 @MODERATE
 def test_samples_do_not_depend_on_the_stepping(data):
-    config = data.draw(configs())
+    config = data.draw(engines())
     load = data.draw(workloads(config.max_model_len))
     cost = data.draw(costs())
     replicas = data.draw(st.integers(1, 2))
@@ -197,27 +199,58 @@ def test_samples_do_not_depend_on_the_stepping(data):
     np.testing.assert_array_equal(spans.marks[:, within], steps.marks[:, within])
     for name in spans.marks.dtype.names:
         np.testing.assert_allclose(spans.marks[name], steps.marks[name], rtol=1e-9, err_msg=name)
-    np.testing.assert_array_equal(spans.states["n"], steps.states["n"])
+    np.testing.assert_array_equal(spans.states["iterations"], steps.states["iterations"])
 
 
 def token_times(replica, requests):
-    """When each token of each request came, read off a trace."""
+    """When each token of each request came, read off a trace; dead tokens left out."""
     known, computed = requests["prompt_tokens"].copy(), np.zeros(len(requests), dtype=np.int64)
     times = [[] for _ in requests]
     for step in replica.steps:
-        computed[list(step.preempted)] = 0
+        computed[list(step.admitted)] = 0  # it may have been preempted, by a call without a step
         for i, tokens in step.scheduled:
             computed[i] += tokens
             if computed[i] == known[i]:
                 known[i] += 1
                 times[i].append(step.t_s + step.dt_s)
-    return times
+    return [each[:n] for each, n in zip(times, requests["generated_tokens"], strict=True)]
+
+
+def contexts_read(replica, requests):
+    """End and summed context of each iteration, read off a trace."""
+    computed = np.zeros(len(requests), dtype=np.int64)
+    rows = []
+    for step in replica.steps:
+        computed[list(step.admitted)] = 0
+        for i, tokens in step.scheduled:
+            computed[i] += tokens
+        rows.append((step.t_s + step.dt_s, computed[[i for i, _ in step.scheduled]].sum()))
+    return np.array(rows).reshape(-1, 2)
+
+
+@given(data=st.data())
+@MODERATE
+def test_samples_count_what_had_been_run_and_read_by_then(data):
+    config = data.draw(engines())
+    load = data.draw(workloads(config.max_model_len))
+    cost = data.draw(costs())
+    requests = new_requests(**columns(load))
+    replica = testing.serve(config, table(cost, config), requests, traced=True)
+    ends_s, read = contexts_read(replica, requests).T
+    outcome = run_cluster(config, load, cost, "span", 1)
+    for row in [*outcome.samples[0], *outcome.marks[0]]:
+        ended = ends_s <= row["t_s"] * (1 + 1e-9)  # a mark may show the end of the run
+        assert row["iterations"] == ended.sum()
+        assert row["context_tokens_read"] == read[ended].sum()
+    ended = ends_s <= outcome.end_s * (1 + 1e-9)
+    assert outcome.states["iterations"].sum() == ended.sum()
+    assert outcome.states["context_tokens_read"].sum() == read[ended].sum()
 
 
 @given(data=st.data())
 @MODERATE
 def test_a_run_cut_short_shows_what_was_done_by_then(data):
-    config = data.draw(configs())
+    config = data.draw(engines())
     load = data.draw(workloads(config.max_model_len))
     cost = data.draw(costs())
     whole = new_requests(**columns(load))
@@ -228,19 +261,26 @@ def test_a_run_cut_short_shows_what_was_done_by_then(data):
     k = data.draw(st.integers(0, len(events) - 2))
     cut_s = 0.7 * events[k] + 0.3 * events[k + 1]
     assume(cut_s > events[k] * (1 + 1e-8) + 1e-8)
-    check_cut(config, load, cost, cut_s, whole, token_times(replica, whole))
+    check_cut(config, load, cost, cut_s, whole, replica)
 
 
-def check_cut(config, load, cost, cut_s, whole, times):
-    """A run up to `cut_s`, which is no boundary, against the `times` of a whole one's tokens."""
+def check_cut(config, load, cost, cut_s, whole, traced):
+    """A run up to `cut_s`, which is no boundary, against the trace of a whole one."""
+    times = token_times(traced, whole)
     requests = new_requests(**columns(load))
     cluster = Cluster(
         requests, RoundRobin(1), config, table(cost, config), num_replicas=1, sample_interval_s=1e9
     )
-    frame = request_frame(cluster.run(until_s=cut_s), ("all",))
+    outcome = cluster.run(until_s=cut_s)
+    frame = request_frame(outcome, ("all",))
     assert len(frame) == np.count_nonzero(load["arrival_s"] < cut_s)
     got = [[t_s for t_s in each if t_s < cut_s] for each in times[: len(frame)]]
     assert frame["generated_tokens"].tolist() == [len(each) for each in got]
+    assert outcome.states["output_tokens"].sum() == sum(len(each) for each in got)
+    assert outcome.itl.sum() == sum(max(len(each) - 1, 0) for each in got)
+    ends_s, read = contexts_read(traced, whole).T
+    assert outcome.states["iterations"].sum() == (ends_s < cut_s).sum()
+    assert outcome.states["context_tokens_read"].sum() == read[ends_s < cut_s].sum()
     rejected = whole["status"][: len(frame)] == REJECTED
     finished = whole["finish_s"][: len(frame)] < cut_s
     status = np.where(rejected, "rejected", np.where(finished, "completed", "unfinished"))
@@ -252,13 +292,15 @@ def check_cut(config, load, cost, cut_s, whole, times):
         assert row.first_answer_s == pytest.approx(answer, rel=1e-9, nan_ok=True)
 
 
-def test_a_run_may_be_cut_while_decodes_are_left_out_of_the_budget():
+@pytest.mark.parametrize("lead", [False, True])
+def test_a_run_may_be_cut_while_decodes_are_left_out_of_the_budget(lead):
     """Held back by the cadence, a prompt lets a one-token prompt pass, then takes its budget."""
     config = EngineConfig(
         num_gpu_blocks=100,
         max_model_len=400,
         max_num_batched_tokens=10,
         prefill_schedule_interval=6,
+        async_scheduling=lead,
     )
     load = {
         "arrival_s": np.array([0.0, 0.1, 0.35, 0.36]),
@@ -272,19 +314,22 @@ def test_a_run_may_be_cut_while_decodes_are_left_out_of_the_budget():
         "request": 1e-4,
         "decode": 1e-3,
         "context": 1e-5,
-        "prefill": [1e-3, 1e-5, 1e-6, 1e-7],
+        "window": 0.0,
+        "mixed": 1e-5,
+        "prefill": [1e-3, 1e-5, 1e-6, 1e-7, 0.0, 0.0],
+        "floor": 0.0,
     }
     whole = new_requests(**load)
     replica = testing.serve(config, table(cost, config), whole, traced=True)
-    times = token_times(replica, whole)
     left_out = [
-        step.t_s + step.dt_s / 2
-        for step in replica.steps
+        j
+        for j, step in enumerate(replica.steps)
         if len(step.scheduled) < step.num_running and any(n > 1 for _, n in step.scheduled)
     ]
     assert left_out
-    for cut_s in left_out:
-        check_cut(config, load, cost, cut_s, whole, times)
+    for j in {*left_out, *(j - 1 for j in left_out)}:  # it may be decided in the one before
+        step = replica.steps[j]
+        check_cut(config, load, cost, step.t_s + step.dt_s / 2, whole, replica)
 
 
 # --- the integrity check itself
@@ -293,11 +338,11 @@ CONFIG = EngineConfig(num_gpu_blocks=61, max_model_len=800, max_num_seqs=8)
 COST = testing.linear_cost(0.01, 0.0, 0.0, max_tokens=8192, max_seqs=8)
 
 
-def corrupt_in_mid_run(change, *, check_integrity=True):
+def corrupt_in_mid_run(change, config=CONFIG, *, check_integrity=True):
     """`change(state, requests, phases)` meddles while two requests decode and one waits."""
     clock = Clock()
     requests = new_requests([0.0, 0.0, 1.0], [100, 50, 700], [500, 300, 50], [250, 100, 0])
-    replica = Replica(clock, CONFIG, COST, requests, check_integrity=check_integrity)
+    replica = Replica(clock, config, COST, requests, check_integrity=check_integrity)
     Source(clock, requests["arrival_s"], replica.offer)
     arrays = replica.arrays
 
@@ -319,11 +364,11 @@ def add(field, amount):
 
 
 def finish_in_the_past(state, requests, phases):
-    requests["finish_n"][0] = 1
+    requests["limit_n"][0] = 1
 
 
 def finish_later(state, requests, phases):
-    requests["finish_n"][0] += 1
+    requests["limit_n"][0] += 1
 
 
 def more_blocks_than_there_are(state, requests, phases):
@@ -333,6 +378,12 @@ def more_blocks_than_there_are(state, requests, phases):
 
 def forget_a_phase(state, requests, phases):
     phases[phases.argmax()] -= 1
+
+
+def test_the_integrity_check_notices_tokens_in_flight():
+    config = dataclasses.replace(CONFIG, async_scheduling=True)
+    with pytest.raises(IntegrityError, match="tokens in flight do not add up"):
+        corrupt_in_mid_run(add("num_measured", 1), config)
 
 
 @pytest.mark.parametrize(
@@ -348,6 +399,9 @@ def forget_a_phase(state, requests, phases):
         (add("num_stalled", 1), "count of stalled requests is wrong"),
         (add("seat_limit", -8), "more requests run than there are seats"),
         (add("num_waiting", 1), "length of the waiting queue is wrong"),
+        (add("num_ending", 1), "whose last token is in flight is wrong"),
+        (add("num_below", 1), "context inside the sliding window is wrong"),
+        (add("window_context", 1), "context inside the sliding window is wrong"),
     ],
 )
 def test_the_integrity_check_notices(change, message):

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from simulator.engine.itl import bin_of
 from simulator.engine.request import CANCELLED, COMPLETED, REJECTED, new_requests
 from tests.conformance import reference_engine as reference
 
+NO_WINDOW = (0, 1, 0)  # window_tokens, kv_groups_full, kv_groups_window
+
 STATUS = {"completed": COMPLETED, "cancelled": CANCELLED, "rejected": REJECTED}
 
 
@@ -21,8 +24,19 @@ STATUS = {"completed": COMPLETED, "cancelled": CANCELLED, "rejected": REJECTED}
 def configs(draw):
     """Engines under pressure: few blocks, few seats, small budgets, every option."""
     block_size = draw(st.sampled_from([1, 4, 16]))
-    num_gpu_blocks = draw(st.integers(6, 60)) * max(16 // block_size, 1) // 2 + 2
-    capacity = (num_gpu_blocks - 1) * block_size
+    window, full_groups, window_groups = draw(
+        st.sampled_from([NO_WINDOW, NO_WINDOW])
+        | st.tuples(st.integers(1, 60), st.integers(0, 2), st.integers(1, 3))
+        | st.tuples(st.integers(1, 60), st.integers(1, 2), st.just(0))
+    )
+    groups = full_groups + window_groups
+    num_gpu_blocks = draw(st.integers(6, 60)) * groups * max(16 // block_size, 1) // 2 + 2
+
+    def holds(tokens):
+        seen = [tokens] * full_groups + [min(tokens, window)] * window_groups
+        return sum(-(-each // block_size) for each in seen) < num_gpu_blocks
+
+    capacity = max(tokens for tokens in range(520) if holds(tokens))
     max_model_len = draw(st.integers(2, capacity))
     chunked = draw(st.booleans())
     budget = draw(st.integers(1, 8) | st.integers(1, 80))
@@ -43,7 +57,16 @@ def configs(draw):
         long_prefill_spares_lone_request=draw(st.booleans()),
         max_num_active_seqs=draw(st.sampled_from([None, None, min(seats, 3)])),
         prefill_schedule_interval=draw(st.sampled_from([1, 1, 2, 5])),
+        window_tokens=window,
+        kv_groups_full=full_groups,
+        kv_groups_window=window_groups,
     )
+
+
+@st.composite
+def engines(draw):
+    """Engines as above, deciding an iteration ahead or not."""
+    return dataclasses.replace(draw(configs()), async_scheduling=draw(st.booleans()))
 
 
 @st.composite
@@ -86,7 +109,11 @@ def costs(draw):
         "request": draw(st.floats(0.0, 1e-3)),
         "decode": draw(st.floats(0.0, 1e-3)),
         "context": draw(st.sampled_from([0.0, 1e-6, 1e-4])),
-        "prefill": [draw(st.floats(0.0, 1e-4)) for _ in range(4)],
+        "window": draw(st.sampled_from([0.0, 1e-6, 1e-4])),
+        "mixed": draw(st.sampled_from([0.0, 1e-6, 1e-4])),
+        "prefill": [draw(st.floats(0.0, 1e-4)) for _ in range(6)],
+        # Below every iteration, among them, or above them all.
+        "floor": draw(st.just(0.0) | st.floats(0.0, 2e-2)),
     }
 
 
@@ -97,11 +124,15 @@ def table(cost, config):
         seq_s=cost["request"] * seats,
         decode_fixed_s=cost["decode"] * np.sqrt(seats),
         decode_context_s=cost["context"] / (1.0 + seats),
+        decode_window_s=cost["window"] / (2.0 + seats),
+        mixed_context_s=cost["mixed"] / (3.0 + seats),
+        floor_s=cost["floor"] * (1.0 + 0.1 * seats),
         prefill_s=np.array(cost["prefill"]),
+        window_tokens=config.window_tokens,
     )
 
 
-def iteration_time(cost):
+def iteration_time(cost, window):
     def time_s(chunks):
         total = cost["host"] + cost["token"] * sum(n for n, _, _ in chunks)
         total += cost["request"] * len(chunks)
@@ -110,12 +141,19 @@ def iteration_time(cost):
         if decodes:
             d = len(decodes)
             total += cost["decode"] * math.sqrt(d) + cost["context"] / (1.0 + d) * sum(decodes)
+            total += cost["window"] / (2.0 + d) * sum(min(context, window) for context in decodes)
+        if decodes and prefills:
+            total += cost["mixed"] / (3.0 + len(decodes)) * sum(decodes)
         if prefills:
-            fixed, token, context_s, pair = cost["prefill"]
+            fixed, token, context_s, pair, seen, window_pair = cost["prefill"]
             total += fixed
             for n, context in prefills:
-                total += token * n + context_s * context + pair * n * (context - 0.5 * (n - 1))
-        return total
+                tokens = range(context - n + 1, context + 1)
+                total += token * n + context_s * context + pair * sum(tokens)
+                if window:
+                    total += seen * min(context, window + n - 1)
+                    total += window_pair * sum(min(each, window) for each in tokens)
+        return max(total, cost["floor"] * (1.0 + 0.1 * len(chunks)))
 
     return time_s
 
@@ -142,13 +180,23 @@ def test_spans_iterations_and_reference_agree(data):
     check_agreement(config, data.draw(workloads(config.max_model_len)), data.draw(costs()))
 
 
-def test_decodes_that_the_budget_leaves_out():
+@given(data=st.data())
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+def test_spans_iterations_and_reference_agree_with_async_scheduling(data):
+    config = dataclasses.replace(data.draw(configs()), async_scheduling=True)
+    load = data.draw(workloads(config.max_model_len))
+    check_agreement(config, load, data.draw(costs()))
+
+
+@pytest.mark.parametrize("lead", [False, True])
+def test_decodes_that_the_budget_leaves_out(lead):
     """Held back by the cadence, a prompt lets a one-token prompt pass, then takes its budget."""
     config = EngineConfig(
         num_gpu_blocks=100,
         max_model_len=400,
         max_num_batched_tokens=10,
         prefill_schedule_interval=6,
+        async_scheduling=lead,
     )
     load = {
         "arrival_s": np.array([0.0, 0.1, 0.35, 0.36]),
@@ -164,7 +212,10 @@ def test_decodes_that_the_budget_leaves_out():
         "request": 1e-4,
         "decode": 1e-3,
         "context": 1e-5,
-        "prefill": [1e-3, 1e-5, 1e-6, 1e-7],
+        "window": 0.0,
+        "mixed": 1e-5,
+        "prefill": [1e-3, 1e-5, 1e-6, 1e-7, 0.0, 0.0],
+        "floor": 0.0,
     }
     replica = check_agreement(config, load, cost)
     left_out = [
@@ -175,8 +226,41 @@ def test_decodes_that_the_budget_leaves_out():
     assert left_out
 
 
-def check_agreement(config, load, cost):
-    """All that the three engines say of one workload, compared."""
+@pytest.mark.parametrize("lead", [False, True])
+def test_a_full_window_and_a_floor_each_end_one_span(lead):
+    """An iteration takes 10 + min(context, 100) + context / 10 ms, or 130 ms if that is more."""
+    config = EngineConfig(
+        num_gpu_blocks=1000,
+        max_model_len=9000,
+        max_num_seqs=1,
+        async_scheduling=lead,
+        window_tokens=100,
+        kv_groups_window=1,
+    )
+    ones = np.ones(2)
+    cost = CostTable(
+        token_s=np.full(config.max_num_batched_tokens + 1, 0.010),
+        seq_s=0 * ones,
+        decode_fixed_s=0 * ones,
+        decode_context_s=1e-4 * ones,
+        decode_window_s=1e-3 * ones,
+        floor_s=0.130 * ones,
+        prefill_s=np.zeros(6),
+        window_tokens=100,
+    )
+    requests = new_requests([0.0], [10], [5001], max_tokens=5001)
+    replica = testing.serve(config, cost, requests)
+    context = np.arange(11, 5011)
+    durations_s = np.maximum(0.130, 0.010 + 1e-3 * np.minimum(context, 100) + 1e-4 * context)
+    assert (durations_s == 0.130).sum() > 100
+    assert requests["finish_s"][0] == pytest.approx(0.130 + durations_s.sum(), rel=1e-12)
+    # The prompt, to the full window, to the floor, to the end; async: and one while that lands.
+    assert replica.arrays.state[0]["spans"] == 4 + lead
+    assert replica.arrays.state[0]["peak_blocks"] == -(-5010 // 16) + -(-100 // 16)
+
+
+def check_spans_and_iterations(config, load, cost):
+    """Spans and single iterations, compared; returns the requests and the replica of the spans."""
     spans, span_replica = run(config, cost, load, "span")
     steps, step_replica = run(config, cost, load, "iteration")
 
@@ -189,6 +273,26 @@ def check_agreement(config, load, cost):
     assert len(span_replica.steps) == len(step_replica.steps)
     for one, other in zip(span_replica.steps, step_replica.steps, strict=True):
         assert dataclasses.replace(one, t_s=0, dt_s=0) == dataclasses.replace(other, t_s=0, dt_s=0)
+    span_itl, step_itl = (r.arrays.itl.sum(axis=0) for r in (span_replica, step_replica))
+    assert span_itl.sum() == np.maximum(spans["generated_tokens"] - 1, 0).sum()
+    check_same_gaps(span_itl, np.repeat(np.arange(len(step_itl)), step_itl))
+    tokens = int(spans["generated_tokens"].sum())
+    for replica in (span_replica, step_replica):
+        assert replica.arrays.state[0]["output_tokens"] == tokens
+    return spans, span_replica
+
+
+def check_same_gaps(itl, bins):
+    """The gaps counted in a histogram, and the bins they should be in."""
+    assert itl.sum() == len(bins)
+    got_bins = np.repeat(np.arange(len(itl)), itl)
+    # A gap on a bin's edge may fall to either side.
+    assert np.abs(got_bins - bins).max(initial=0) <= 1
+
+
+def check_agreement(config, load, cost):
+    """All that the three engines say of one workload, compared."""
+    spans, span_replica = check_spans_and_iterations(config, load, cost)
 
     options = {field.name for field in dataclasses.fields(reference.EngineConfig)}
     ref_config = reference.EngineConfig(**{name: getattr(config, name) for name in options})
@@ -205,7 +309,9 @@ def check_agreement(config, load, cost):
         )
         for i, row in enumerate(spans)
     ]
-    outcomes, ref_steps = reference.simulate(ref_config, ref_requests, iteration_time(cost))
+    outcomes, ref_steps = reference.simulate(
+        ref_config, ref_requests, iteration_time(cost, config.window_tokens)
+    )
     for i, outcome in enumerate(outcomes):
         row = spans[i]
         assert row["status"] == STATUS[outcome.status], i
@@ -229,12 +335,13 @@ def check_agreement(config, load, cost):
         assert {str(i): n for i, n in mine.scheduled} == want.scheduled
         assert [str(i) for i in mine.preempted] == want.preempted
         assert mine.free_blocks == want.free_blocks
+        assert mine.dt_s == pytest.approx(want.dt_s, rel=1e-9)
+    span_replica.finish(1e9)
+    state = span_replica.arrays.state[0]
+    assert state["iterations"] == len(ref_steps)
+    assert state["context_tokens_read"] == sum(step.context_sum for step in ref_steps)
 
     gaps = [gap for outcome in outcomes for gap in outcome.inter_token_gaps_s]
     itl = span_replica.arrays.itl.sum(axis=0)
-    assert itl.sum() == len(gaps)
-    got_bins = np.repeat(np.arange(len(itl)), itl)
-    want_bins = np.sort([bin_of(gap) for gap in gaps])
-    # A gap on a bin's edge may fall to either side.
-    assert np.abs(got_bins - want_bins).max(initial=0) <= 1
+    check_same_gaps(itl, np.sort([bin_of(gap) for gap in gaps]))
     return span_replica

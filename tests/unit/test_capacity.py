@@ -54,6 +54,17 @@ def test_the_kv_cache_limits():
     assert capacity_rps(config, cost, prompts, outputs) == pytest.approx(measured, rel=0.15)
 
 
+def test_the_kv_cache_limits_less_where_layers_have_a_window():
+    windows = {"window_tokens": 512, "kv_groups_full": 1, "kv_groups_window": 3}
+    config, cost = engine(num_gpu_blocks=12_000, max_num_seqs=256, **windows)
+    prompts, outputs = lengths(1, 6.0, 0.8, 8, 8000), lengths(2, 6.5, 0.8, 16, 8000)
+    measured, preemptions, _ = completion_rate_rps(config, cost, prompts, outputs)
+    assert preemptions > COUNT / 4
+    assert capacity_rps(config, cost, prompts, outputs) == pytest.approx(measured, rel=0.15)
+    without, _ = engine(num_gpu_blocks=12_000, max_num_seqs=256, kv_groups_full=4)
+    assert capacity_rps(without, cost, prompts, outputs) < 0.8 * measured
+
+
 def test_long_thinkers():
     config, cost = engine(num_gpu_blocks=27_000, max_num_seqs=128)
     prompts, outputs = lengths(1, 5.0, 0.8, 8, 4000), lengths(2, 8.0, 1.0, 16, 32_000)

@@ -47,6 +47,40 @@ def test_a_model_length_the_cache_cannot_hold_says_what_it_can():
     assert EngineConfig(**GOOD).max_model_len == 1600
 
 
+@pytest.mark.parametrize(
+    ("full", "window", "longest"),
+    [
+        (1, 0, 1600),
+        (1, 1, 93 * 16),  # 7 of the 100 blocks for a window of 100 tokens, the rest for all
+        (2, 3, 39 * 16),
+        (10, 10, 5 * 16),  # not even the window fits
+        (0, 3, None),  # all layers forget
+    ],
+)
+def test_the_longest_request_of_layers_with_a_window(full, window, longest):
+    options = {"kv_groups_full": full, "kv_groups_window": window, "window_tokens": 100}
+    fits = longest or 10**6
+    config = EngineConfig(num_gpu_blocks=101, max_model_len=fits, **options)
+    assert config.longest_request == longest
+    if longest is not None:
+        message = problems(max_model_len=longest + 1, **options)["max_model_len"]
+        assert message.endswith(f"at most {longest}")
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"window_tokens": -1}, "window_tokens"),
+        ({"kv_groups_full": -1}, "kv_groups_full"),
+        ({"kv_groups_window": -1}, "kv_groups_window"),
+        ({"kv_groups_full": 0}, "kv_groups_full"),
+        ({"kv_groups_window": 1}, "window_tokens"),
+    ],
+)
+def test_groups_of_layers_must_make_sense(options, field):
+    assert set(problems(**options)) == {field}
+
+
 def test_whole_prompts_need_a_budget_for_the_longest():
     message = problems(enable_chunked_prefill=False, max_num_batched_tokens=1599)
     assert re.match("1599 is below max_model_len 1600", message["max_num_batched_tokens"])

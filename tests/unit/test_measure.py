@@ -29,7 +29,7 @@ from hardware_profiles.measuring.table import (
     read_measurements,
 )
 from hardware_profiles.measuring.timing import CpuTimer, copies_for, summarise
-from simulator.cost.architecture import load_architecture
+from simulator.cost.catalogue import load_architecture
 from simulator.errors import InputError
 
 ROWS = [

@@ -51,12 +51,14 @@ def test_vllm_033() -> None:
     assert (engine.max_num_batched_tokens, engine.max_num_seqs) == (8192, 1024)
     assert (engine.watermark, engine.block_size, engine.enable_chunked_prefill) == (0.0, 16, True)
     assert (engine.prefill_schedule_interval, engine.max_num_active_seqs) == (1, None)
+    assert engine.async_scheduling
 
 
 def test_vllm_011_checks_only_the_first_chunk() -> None:
     engine = _pool(engine={"preset": "vllm-0.11"}).engine
     assert not engine.scheduler_reserve_full_isl
     assert not engine.long_prefill_spares_lone_request
+    assert not engine.async_scheduling
 
 
 def test_the_older_preset_uses_less_memory() -> None:
@@ -70,17 +72,16 @@ def test_the_older_preset_uses_less_memory() -> None:
 
 
 def test_presets_say_what_they_do_not_model() -> None:
-    assert len(PRESETS["vllm-0.11"].not_modelled) == 1  # async scheduling is off by default there
-    assert len(PRESETS["vllm-0.33"].not_modelled) == 2
-    notes = " ".join(_pool(engine={"preset": "vllm-0.33"}).notes)
-    assert "async scheduling" in notes
-    assert "prefix caching" in notes
-    # Whoever switches them off runs exactly what is simulated.
-    off = {"async_scheduling": False, "enable_prefix_caching": False}
+    for preset in PRESETS.values():
+        assert len(preset.not_modelled) == 1
+        [note] = [note for note in _pool(engine={"preset": preset.name}).notes if "not mod" in note]
+        assert "prefix caching" in note
+    # Whoever switches it off runs exactly what is simulated.
+    off = {"enable_prefix_caching": False}
     assert not any("not modelled" in note for note in _pool(engine=off).notes)
 
 
-@pytest.mark.parametrize("field", ["async_scheduling", "enable_prefix_caching"])
+@pytest.mark.parametrize("field", ["enable_prefix_caching"])
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_asking_for_what_is_not_modelled_is_refused(preset: str, field: str) -> None:
     [problem] = _problems(engine={"preset": preset, field: True})
@@ -101,18 +102,22 @@ FIELDS: dict[str, Any] = {
     "max_num_active_seqs": 5,
     "prefill_schedule_interval": 4,
     "stepping": "iteration",
+    "async_scheduling": None,  # set to what the preset does not do
 }
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 @pytest.mark.parametrize("field", list(FIELDS))
 def test_any_field_overrides_the_preset(preset: str, field: str) -> None:
-    engine = _pool(engine={"preset": preset, field: FIELDS[field]}).engine
-    assert getattr(engine, field) == FIELDS[field]
+    value = FIELDS[field]
+    if value is None:
+        value = not PRESETS[preset].fields[field]
+    engine = _pool(engine={"preset": preset, field: value}).engine
+    assert getattr(engine, field) == value
 
 
 def test_default_model_length_is_lowered_to_the_cache_and_said() -> None:
-    pool = _pool(engine={"num_gpu_blocks": 101, "async_scheduling": False})
+    pool = _pool(engine={"num_gpu_blocks": 101})
     assert pool.engine.max_model_len == 1600
     note = "max_model_len is 1600 tokens, of the 131072 the model could take"
     assert note in pool.notes
@@ -122,18 +127,16 @@ def test_default_model_length_is_lowered_to_the_cache_and_said() -> None:
     assert not any("max_model_len" in note for note in _pool().notes)
 
 
-def test_figures_that_are_only_examples_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    preliminary = "the profile of h100-sxm is preliminary (calibrated: false)"
+def test_figures_that_are_only_examples_are_said() -> None:
+    uncalibrated = "the profile of h100-pcie is not calibrated"
     example = "per GPU-hour is an example price; set price_usd_per_gpu_hour"
     price = load_gpu("h100-sxm").price.si
     for given in (None, price):  # a resolved experiment has the price written out
         notes = " ".join(_pool(price_usd_per_gpu_hour=given).notes)
-        assert preliminary in notes
         assert f"${price:g} {example}" in notes
     assert example not in " ".join(_pool(price_usd_per_gpu_hour=9.5).notes)
-    calibrated = load_gpu("h100-sxm").model_copy(update={"calibrated": True})
-    monkeypatch.setattr(resolve, "load_gpu", lambda _: calibrated)
-    assert preliminary not in " ".join(_pool().notes)
+    assert uncalibrated in " ".join(_pool(gpu="h100-pcie").notes)
+    assert "calibrated" not in " ".join(_pool().notes)
 
 
 def test_more_active_seqs_than_seqs_is_refused() -> None:
@@ -189,8 +192,8 @@ def test_a_given_budget_below_the_given_seats_is_refused() -> None:
 def test_everything_wrong_with_a_pool_at_once() -> None:
     assert [
         line.split(": ")[0]
-        for line in _problems(model="llama-9", gpu="h9", engine={"async_scheduling": True})
-    ] == ["pools.main.engine.async_scheduling", "pools.main.model", "pools.main.gpu"]
+        for line in _problems(model="llama-9", gpu="h9", engine={"enable_prefix_caching": True})
+    ] == ["pools.main.engine.enable_prefix_caching", "pools.main.model", "pools.main.gpu"]
     found = _problems(
         model="llama-3.3-70b",
         engine={"max_num_batched_tokens": 10, "max_num_seqs": 20, "max_model_len": 10**6},

@@ -229,7 +229,7 @@ def test_totals_are_over_replicas():
     outcome, window = simulate(replicas=3)
     got = record(outcome, window)
     assert got.replicas == 3
-    assert got.iterations == outcome.states["n"].sum() > outcome.states["n"].max()
+    assert got.iterations == outcome.states["iterations"].sum() > outcome.states["iterations"].max()
     assert got.spans == outcome.states["spans"].sum()
     assert got.peak_kv_blocks == outcome.states["peak_blocks"].max()
     assert got.kv_blocks_per_replica == 80

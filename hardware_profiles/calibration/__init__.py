@@ -1,0 +1,1 @@
+"""Fitting profiles to measured kernels: tables read, one operation a file, residuals, writer."""

@@ -1,0 +1,28 @@
+"""What the residuals of a GPU profile's fits say about the figures of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ExpectedError:
+    """Relative errors to expect from the kernels' fits, not from anything else.
+
+    `iteration_time`: standard deviation of the relative error of the mean iteration's time; None if
+    nothing ran. `bands`: figure of the summary -> 5th and 95th percentile of it over `draws` runs
+    with drawn iteration times, relative to the run itself, as in (-0.03, 0.04).
+    """
+
+    iteration_time: float | None = None
+    draws: int = 0
+    bands: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """As it stands in summary.json."""
+        return {
+            "iteration_time_relative_sd": self.iteration_time,
+            "calibration_draws": self.draws,
+            "p5_to_p95": {figure: list(band) for figure, band in self.bands.items()},
+        }

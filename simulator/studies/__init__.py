@@ -1,0 +1,1 @@
+"""Studies: many runs of the same simulator, and what they say together."""

@@ -1,0 +1,141 @@
+"""Lengths as somebody measured them: a histogram, stretched to another mean if need be."""
+
+from __future__ import annotations
+
+import itertools
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, field_validator, model_validator
+
+from workloads.batch import MAX_TOKENS
+from workloads.law import Law, Tokens, require_ordered
+
+Edge = Annotated[float, Field(ge=0, le=MAX_TOKENS)]
+Count = Annotated[float, Field(ge=0)]
+
+
+class HistogramLength(Law):
+    """A measured histogram: `counts[i]` lengths between `edges[i]` and `edges[i + 1]` tokens.
+
+    Lengths are spread evenly within a bin, multiplied by one factor such that their mean is
+    `mean_tokens` (left out: as measured), rounded to whole tokens and set to `min` or `max` if
+    outside. The mean holds with rounding and bounds applied.
+    """
+
+    kind: Literal["histogram"] = "histogram"
+    edges: tuple[Edge, ...] = Field(strict=False, min_length=2)
+    counts: tuple[Count, ...] = Field(strict=False, min_length=1)
+    mean_tokens: float | None = Field(
+        None, gt=0, description="Mean to stretch the lengths to, in tokens."
+    )
+    min: Tokens = 1
+    max: Tokens | None = Field(None, description="Hard cap in tokens; null for none.")
+
+    @field_validator("edges")
+    @classmethod
+    def _ascending(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        if any(low >= high for low, high in itertools.pairwise(edges)):
+            raise ValueError("edges must be ascending")
+        return edges
+
+    @model_validator(mode="after")
+    def _whole(self) -> HistogramLength:
+        if len(self.edges) != len(self.counts) + 1:
+            raise ValueError(
+                f"{len(self.counts)} counts need {len(self.counts) + 1} edges, "
+                f"there are {len(self.edges)}"
+            )
+        if not sum(self.counts) > 0:
+            raise ValueError("counts must not all be 0")
+        require_ordered(*self.support())
+        self._edges()  # a mean that cannot be had is refused here
+        return self
+
+    def support(self) -> tuple[int, int]:
+        """The smallest and the largest length that can be drawn, tokens."""
+        return self.min, MAX_TOKENS if self.max is None else self.max
+
+    def survival(self, tokens: ArrayLike) -> NDArray[np.float64]:
+        """P(length > tokens), same shape as `tokens`."""
+        low, high = self.support()
+        at = np.asarray(tokens, dtype=np.float64)
+        # The rounded value exceeds k when the value exceeds k + 1/2.
+        inside = 1.0 - np.interp(at + 0.5, self._edges(), _cumulative(self.counts))
+        return np.where(at < low, 1.0, np.where(at >= high, 0.0, inside))
+
+    def draw(self, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Lengths int64[n] from uniforms float64[n, 4]."""
+        edges, below = self._edges(), _cumulative(self.counts)
+        # the bin with below[i] < u <= below[i + 1], never an empty one
+        i = np.searchsorted(below, uniforms[:, 1], side="left") - 1
+        share = (uniforms[:, 1] - below[i]) / (below[i + 1] - below[i])
+        tokens = np.rint(edges[i] + share * (edges[i + 1] - edges[i]))
+        return np.clip(tokens, *self.support()).astype(np.int64)
+
+    def mean(self) -> float:
+        """The exact mean of the lengths as drawn: rounded, with the bounds applied. Tokens."""
+        return _mean(self._edges(), self.counts, *self.support())
+
+    def describe(self) -> str:
+        """The law in a few words."""
+        low, high = self.support()
+        capped = f"{low} to {high}" if self.max is not None else f"at least {low}"
+        return f"histogram of {len(self.counts)} bins, mean {self.mean():.1f}, {capped} tokens"
+
+    def _edges(self) -> NDArray[np.float64]:
+        factor = _factor(self.edges, self.counts, *self.support(), self.mean_tokens)
+        scaled: NDArray[np.float64] = factor * np.array(self.edges)
+        return scaled
+
+
+def _cumulative(counts: tuple[float, ...]) -> NDArray[np.float64]:
+    """Share of the lengths below each edge, float64[bins + 1], from 0 to exactly 1."""
+    total = np.concatenate(([0.0], np.cumsum(counts)))
+    share: NDArray[np.float64] = total / total[-1]
+    return share
+
+
+def _mean(edges: NDArray[np.float64], counts: tuple[float, ...], low: int, high: int) -> float:
+    """`low` plus the sum of P(length > k) for k from `low` to `high` - 1, one bin at a time.
+
+    Within a bin P is linear in k, so the sum over its whole numbers is that of a progression.
+    """
+    survival = 1.0 - _cumulative(counts)
+    # k + 1/2 lies in bin i for k from first[i] to first[i + 1] - 1; before the first edge P is 1.
+    first = np.clip(np.ceil(edges - 0.5), low, high)
+    number = np.diff(first)
+    middle = first[:-1] + (number - 1) / 2 + 0.5
+    slope = np.diff(survival) / np.diff(edges)
+    inside = number * (survival[:-1] + slope * (middle - edges[:-1]))
+    return float(first[0] + inside.sum())
+
+
+@lru_cache(maxsize=256)
+def _factor(
+    edges: tuple[float, ...],
+    counts: tuple[float, ...],
+    low: int,
+    high: int,
+    target: float | None,
+) -> float:
+    """What to multiply the edges by for a mean of `target` tokens between the bounds."""
+    if target is None:
+        return 1.0
+    from scipy.optimize import brentq
+
+    bins = np.array(edges)
+    natural = float(np.average((bins[1:] + bins[:-1]) / 2, weights=counts))
+
+    def excess(logarithm: float) -> float:
+        return _mean(np.exp(logarithm) * bins, counts, low, high) - target
+
+    # The mean grows with the factor, from `low` to that of everything at its cap.
+    least, most = np.log(target / natural) - 25.0, np.log(target / natural) + 25.0
+    if not excess(least) < 0 < excess(most):
+        cap = "" if high == MAX_TOKENS else f" and {high}"
+        raise ValueError(f"no stretching gives a mean of {target:g} tokens between {low}{cap}")
+    root: float = brentq(excess, least, most, xtol=1e-13, rtol=1e-15)  # type: ignore[no-untyped-call]
+    return float(np.exp(root))
