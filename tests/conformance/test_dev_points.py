@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from simulator.studies.validation.errors import error_table, judge_bars
 from simulator.studies.validation.lengths import read_histograms
 from simulator.studies.validation.points import read_points
 from simulator.studies.validation.study import report_csv, select, validate
@@ -35,14 +36,26 @@ def test_every_row_has_a_line_in_the_report(points):
         assert row["output_tps_pred"] or row["status"] == "unsupported"
 
 
-def test_dense_ml_energy_rows_on_the_h100_stay_close(points):
+# The medians that docs/validation.md promises; see it for those that are missed.
+PROMISED = (
+    ("ml.energy, dense models, H100", "itl_median_ms", 0.04),
+    ("ml.energy, dense models, H100", "output_tps", 0.04),
+    ("ml.energy, mixture of experts, H100", "itl_median_ms", 0.08),
+    ("ml.energy, mixture of experts, H100", "output_tps", 0.08),
+    ("ml.energy, limited by KV cache", "avg_running", 0.05),
+    ("ml.energy, power", "avg_power_w", 0.15),
+)
+
+
+@pytest.fixture(scope="module")
+def ml_energy(points):
     histograms = read_histograms(TRUTH / "dev_output_length_histograms.json")
-    rows = [point for point in select(points.rows, "ml.energy*") if "Llama" in point.model]
-    made = validate(rows[::3], points.metrics, histograms, workers=1)
-    for point, prediction in zip(made.points, made.predictions, strict=True):
-        assert prediction.values["itl_median_ms"] == pytest.approx(
-            point.measured["itl_median_ms"], rel=0.25
-        )
-        assert prediction.values["avg_running"] == pytest.approx(
-            point.measured["avg_running"], rel=0.12
-        )
+    rows = select(points.rows, "ml.energy*")
+    return judge_bars(error_table(validate(rows, points.metrics, histograms, workers=1)))
+
+
+@pytest.mark.parametrize(("group", "metric", "bar"), PROMISED)
+def test_median_errors_on_whole_runs_stay_within_what_is_promised(ml_energy, group, metric, bar):
+    [verdict] = [v for v in ml_energy if v.bar.name == group and v.metric == metric]
+    assert verdict.bar.most == bar
+    assert 0 < verdict.median <= bar
