@@ -237,7 +237,7 @@ def _figure_notes(
         )
     if not gpu.calibrated:
         notes.append(
-            f"the profile of {gpu.name} is not calibrated: its kernels were measured elsewhere"
+            f"the profile of {gpu.name} is not calibrated (calibrated: false): see docs/validation.md"
         )
     if price == gpu.price.si:
         notes.append(f"${price:g} per GPU-hour is an example price; set price_usd_per_gpu_hour")

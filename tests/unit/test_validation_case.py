@@ -355,3 +355,9 @@ def test_bad_histograms(tmp_path, text, message):
         read_histograms(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(("itl_ms", "comparable"), [(0.02, False), (19.5, True)])
+def test_gaps_between_bunches_of_tokens_are_not_compared(itl_ms, comparable):
+    measured = {"itl_median_ms": itl_ms, "tpot_median_ms": 20.1}
+    assert case_of(replace(POINT, measured=measured)).itl_comparable is comparable

@@ -43,6 +43,8 @@ _DTYPES = {
     "gptq-int4": "int4",
     "int4": "int4",
 }
+# Gaps much shorter than the time per token between them are an artefact of how chunks arrive.
+_BUNCHED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,14 @@ def case_of(
         assumed=tuple(assumed),
         remarks=tuple(remarks),
         prefix_caching=_caches_prefixes(preset, text),
-        itl_comparable="use tpot" not in point.unclear.lower(),
+        itl_comparable="use tpot" not in point.unclear.lower() and not _bunched(point),
     )
+
+
+def _bunched(point: Point) -> bool:
+    """Whether the client saw tokens in bunches: most gaps are next to nothing, a few hold all."""
+    itl, tpot = (point.measured.get(f"{name}_median_ms") for name in ("itl", "tpot"))
+    return itl is not None and tpot is not None and itl < _BUNCHED_SHARE * tpot
 
 
 def load_profile(name: str, gpus: Mapping[str, GpuProfile] | None = None) -> GpuProfile:
