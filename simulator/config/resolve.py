@@ -236,9 +236,7 @@ def _figure_notes(
             f"max_model_len is {engine.max_model_len} tokens, of the {longest} the model could take"
         )
     if not gpu.calibrated:
-        notes.append(
-            f"the profile of {gpu.name} is not calibrated (calibrated: false): see docs/validation.md"
-        )
+        notes.append(f"the profile of {gpu.name} is not calibrated: see docs/validation.md")
     if price == gpu.price.si:
         notes.append(f"${price:g} per GPU-hour is an example price; set price_usd_per_gpu_hour")
     return notes
