@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # What takes the place of a table that a profile lacks, in this order.
 STAND_INS: dict[str, tuple[str, ...]] = {
+    "fp8": ("fp8_block",),
     "fp8_block": ("fp8",),
     "int4": ("bf16",),
     "mxfp4": ("int4", "bf16"),
