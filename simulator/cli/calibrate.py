@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -66,6 +67,8 @@ def command(
     'ponder[calibrate]' or as --tables. For a GPU of your own, measure it and give --from and
     --base.
     """
+    # The fits solve many small systems, where threads are in each other's way: ten times slower.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from hardware_profiles import calibrate
     from hardware_profiles.calibration.residuals import plot_all, residuals_of
     from hardware_profiles.calibration.tables import find_tables
