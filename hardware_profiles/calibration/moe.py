@@ -52,8 +52,8 @@ LEFT_OUT = {
 }
 # Kernels that stand in for the ones vLLM has for the model; mxfp4 is gpt-oss's here.
 OTHER_KERNELS = {"mxfp4": "situ_as_silu|w4a4"}
-# On Hopper the tables time fp8 experts with ModelOpt's path (FlashInfer, CUTLASS), 3 to 4 times slower
-# than 16 bit. Engines take Triton there, as for fp8_block, which stands in: whole runs of
+# On Hopper the tables time fp8 experts with ModelOpt's path (FlashInfer, CUTLASS), 3 to 4 times
+# slower than 16 bit. Engines take Triton there, as for fp8_block, which stands in: whole runs of
 # GLM-4.6-FP8 are twice as fast as that path would allow.
 NOT_THE_ENGINES_KERNEL = {"h100-sxm": ("fp8",), "h200-sxm": ("fp8",)}
 LARGEST_WEIGHTS = 4e9  # bytes of a layer's experts on one GPU: more does not fit with its layers
