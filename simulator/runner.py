@@ -99,6 +99,7 @@ def simulate(
         seed=experiment.seed,
         name=experiment.name,
         slo=experiment.slo.targets(),
+        closed_loop=batch.closed_loop is not None,
         experiment=experiment.to_dict(),
         provenance=collect_provenance(
             seed=experiment.seed, inputs=_inputs(experiment), wall_s=outcome.wall_s

@@ -30,6 +30,7 @@ class Simulation:
     experiment: dict[str, Any]
     provenance: dict[str, Any]
     expected_error: ExpectedError = field(default_factory=ExpectedError)
+    closed_loop: bool = False
 
     def result(self) -> Result:
         """The tables, metrics and summary of the run."""
@@ -48,5 +49,6 @@ class Simulation:
             name=self.name,
             slo=self.slo,
             expected_error=self.expected_error,
+            closed_loop=self.closed_loop,
         )
         return Result(record, self.experiment, self.provenance)

@@ -70,6 +70,8 @@ SPARSE_K = (128, 512, 1024, 4096, 16384, 65536)
 TILE, TILE_ABOVE = 256, 128
 RAGGED_M = (129, 225, 257, 513, 1025, 2049, 4353)
 RAGGED_WIDTHS = (512, 1024, 4096, 16384, 65536)
+# The best tenth of all products comes close to the roofline, and never far beyond it.
+LEAST_PLAUSIBLE, MOST_PLAUSIBLE = 0.05, 2.0
 
 
 def read(tables: Tables) -> pd.DataFrame | None:
@@ -125,15 +127,21 @@ def check(rows: pd.DataFrame, profile: GpuProfile) -> list[Entry]:
 def _fit(measured: pd.DataFrame, dtype: str, base: GpuProfile) -> Entry:
     rows = _usable(measured, dtype)
     shapes = np.asarray(rows.groupby(["n", "k"]).ngroup(), dtype=np.int64)
-    if len(rows) < 20 or shapes.max() < 4:
+    if len(rows) < 20 or len(np.unique(shapes)) < 5:
         raise InputError(
-            f"gemm {dtype}: {len(rows)} measurements of {shapes.max() + 1} shapes (n, k) are too"
-            " few to fit; measure 5 shapes and 20 points at least"
+            f"gemm {dtype}: {len(rows)} measurements of {len(np.unique(shapes))} shapes (m, n, k)"
+            " are too few to fit; measure 5 shapes and 20 points at least"
         )
     m, n, k = (rows[name].to_numpy(dtype=np.float64) for name in ("m", "n", "k"))
     seconds = rows["latency_ms"].to_numpy(dtype=np.float64) * 1e-3
     roofline = gemm_roofline_s(m, n, k, dtype, base.hardware)  # type: ignore[arg-type]
     slowness = np.log(seconds / roofline)
+    reached = float(np.exp(-np.quantile(slowness, 0.1)))
+    if not LEAST_PLAUSIBLE < reached < MOST_PLAUSIBLE:
+        raise InputError(
+            f"gemm {dtype}: the fastest measurements reach {reached:.3g} of what the hardware can;"
+            " is latency_ms in milliseconds, and is this the GPU of --base?"
+        )
 
     ragged = bool(np.any((m > TILE_ABOVE) & (m % TILE == 1)))
     axes = (M, WIDTHS, WIDTHS) if ragged else (SPARSE_M, SPARSE_N, SPARSE_K)

@@ -75,6 +75,11 @@ def command(
     With --fit host, the constants of the engine that no kernel explains (CPU time per iteration,
     memory it keeps) are fitted to the rows, or to the run, and printed as part of a GPU profile.
     """
+    for target in (out, html):
+        if target is not None and not target.absolute().parent.is_dir():
+            raise click.UsageError(f"no such folder: {target.parent}")
+    if constants is not None and fit is None:
+        raise click.UsageError("--constants goes with --fit host")
     if measured.suffix == ".json":
         _bench(measured, experiment, (histograms, only, workers), out, html, plots, fit, constants)
         return

@@ -44,6 +44,8 @@ def weight_refusals(
     if weight_dtype not in WEIGHT_DTYPES:
         known = ", ".join(WEIGHT_DTYPES)
         return [f"weight_dtype must be one of {known}, not {weight_dtype!r}"]
+    if weight_dtype == "mxfp4" and architecture is not None and architecture.experts is None:
+        return [f"weight_dtype mxfp4 is a format of experts, and {architecture.name} has none"]
     fp8 = gpu.hardware.peak_fp8 is not None and gpu.is_measured("gemm", "fp8")
     formats = architecture.formats_as(weight_dtype) if architecture else Formats()
     return [

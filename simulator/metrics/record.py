@@ -81,6 +81,7 @@ class RunRecord:
     `kv_blocks_per_replica` counts usable blocks (without a null block); `peak_kv_blocks` is the
     most that were in use at once on any one replica.
     `expected_error` is what the residuals of the GPU profile's fits say.
+    `closed_loop`: its clients sent a request only when they had been answered.
     `wall_s` is the event loop's wall time: it never enters a deterministic file.
     """
 
@@ -107,6 +108,7 @@ class RunRecord:
     name: str = ""
     slo: dict[str, float] = field(default_factory=dict)
     itl_batch_counts: np.ndarray | None = None
+    closed_loop: bool = False
     expected_error: ExpectedError = field(default_factory=ExpectedError)
 
     @property

@@ -29,6 +29,7 @@ def record_run(
     name: str,
     slo: dict[str, float],
     expected_error: ExpectedError = _NOT_JUDGED,
+    closed_loop: bool = False,
 ) -> RunRecord:
     """Everything recorded in a run, as metrics read it."""
     requests = request_frame(outcome, class_names)
@@ -63,6 +64,7 @@ def record_run(
         name=name,
         slo=slo,
         expected_error=expected_error,
+        closed_loop=closed_loop,
     )
 
 

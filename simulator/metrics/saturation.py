@@ -91,6 +91,9 @@ def saturation(record: RunRecord) -> Saturation:
     def judged(verdict: Verdict, reason: str, grown: float | None = None) -> Saturation:
         return Saturation(verdict, reason, offered, capacity, load, grown)
 
+    if record.closed_loop:
+        reason = "clients of a closed loop wait for their answers: they cannot overload the pool."
+        return Saturation("OK", reason, None, capacity, None, None)
     start, end = arrival_span(record)
     arrivals = accepted(record)
     if arrivals < MIN_ARRIVALS:

@@ -25,12 +25,15 @@ class ExplanationTables:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         explanation = self.explanation
         gpus = f"{explanation.num_gpus} x " if explanation.num_gpus > 1 else ""
-        head = f"{explanation.model} on {gpus}{explanation.gpu}, {explanation.engine}"
+        mode = "asynchronous" if explanation.async_scheduling else "synchronous"
+        head = f"{explanation.model} on {gpus}{explanation.gpu}, {explanation.engine} ({mode})"
         yield Text.assemble((head, "bold"), f", weights {'/'.join(explanation.weights)}")
         yield _iteration(explanation)
         yield _totals(explanation)
         yield _memory(explanation)
         yield _fitting(explanation)
+        for note in explanation.notes:
+            yield Text.assemble(("note ", "bold"), (note, "dim"))
 
 
 def _iteration(explanation: Explanation) -> Table:

@@ -8,6 +8,7 @@ from typing import Any
 from simulator.config.costs import iteration_costs_of
 from simulator.config.resolve import ResolvedPool
 from simulator.cost.component import Bound
+from simulator.cost.extrapolation import extrapolation_notes
 from simulator.cost.iteration_time import IterationCosts
 from simulator.cost.kv_groups import KvGroups, kv_groups
 from simulator.cost.terms import Batch
@@ -50,7 +51,8 @@ class Explanation:
 
     `mbu` and `mfu` are the fractions of the iteration that moving its bytes at full memory
     bandwidth and doing its arithmetic at peak speed would take. `memory` is the budget of one GPU
-    in bytes by line; None where the experiment sets `num_gpu_blocks`. A KV block holds `block_size`
+    in bytes by line; None where the experiment sets `num_gpu_blocks`. `notes` say what to know
+    before trusting the figures. A KV block holds `block_size`
     tokens of `layers_per_block` layers.
     """
 
@@ -74,6 +76,8 @@ class Explanation:
     layers_per_block: int
     kv_bytes_per_token: int
     fitting: tuple[Fitting, ...]
+    async_scheduling: bool
+    notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -133,7 +137,19 @@ def explain(
         layers_per_block=groups.layers,
         kv_bytes_per_token=costs.part.kv_bytes_per_token(pool.settings.kv_cache_dtype),
         fitting=tuple(_fitting(pool, costs, groups)),
+        async_scheduling=pool.engine.async_scheduling,
+        notes=(*pool.notes, *extrapolation_notes(costs, pool.gpu.name, _met(together))),
     )
+
+
+def _met(batch: Batch) -> dict[str, float]:
+    """The arguments of the kernels' laws that change from iteration to iteration."""
+    met: dict[str, float] = {"m": batch.tokens, "requests": batch.requests}
+    if batch.decodes:
+        met["context_tokens"] = batch.context_tokens / batch.decodes
+    if batch.chunks:
+        met["chunk_tokens"] = max(new for new, _ in batch.chunks)
+    return met
 
 
 def _shares(

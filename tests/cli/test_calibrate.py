@@ -71,3 +71,37 @@ def test_bad_input(
     assert outcome.code == 2
     assert len(outcome.errors) == 1
     assert outcome.errors[0].startswith(f"error: {expected}")
+
+
+def _gemm_csv(folder: Path, change: Callable[[list[str], list[str]], list[str]]) -> str:
+    """The committed measurements with the fields of every row changed by `change(names, row)`."""
+    lines = Path(CSV).read_text(encoding="utf-8").splitlines()
+    notes = [line for line in lines if line.startswith("#")]
+    names, *rows = [line.split(",") for line in lines if not line.startswith("#")]
+    changed = [",".join(change(names, row)) for row in [names, *rows]]
+    (folder / "changed.csv").write_text("\n".join([*notes, *changed]) + "\n", encoding="utf-8")
+    return "changed.csv"
+
+
+def test_microseconds_in_the_column_of_milliseconds_are_noticed(
+    workdir: Path, ponder: Ponder
+) -> None:
+    def in_us(names: list[str], row: list[str]) -> list[str]:
+        at = names.index("latency_ms")
+        return row if row is names else [*row[:at], str(1000 * float(row[at])), *row[at + 1 :]]
+
+    csv = _gemm_csv(workdir, in_us)
+    outcome = ponder("calibrate", "--from", csv, "--base", "h100-sxm", "--op", "gemm")
+    assert outcome.code == 2
+    assert "is latency_ms in milliseconds" in outcome.err
+
+
+def test_products_without_their_width_are_refused(workdir: Path, ponder: Ponder) -> None:
+    def without_n(names: list[str], row: list[str]) -> list[str]:
+        at = names.index("n")
+        return [*row[:at], *row[at + 1 :]]
+
+    csv = _gemm_csv(workdir, without_n)
+    outcome = ponder("calibrate", "--from", csv, "--base", "h100-sxm", "--op", "gemm")
+    assert outcome.code == 2
+    assert "too few to fit" in outcome.err

@@ -32,7 +32,7 @@ def test_tables_say_what_an_iteration_and_the_memory_are_made_of(
     assert outcome.code == 0
     assert outcome.err == ""
     for words in (
-        "llama-3.1-8b on h100-sxm, vllm-0.33, weights bf16",
+        "llama-3.1-8b on h100-sxm, vllm-0.33 (asynchronous), weights bf16",
         "8 requests decoding at 1,000 tokens",
         "decode attention",
         "gate_up_proj",
@@ -149,3 +149,16 @@ def test_a_bad_experiment_says_where(ponder: Ponder, workdir: Path) -> None:
     outcome = ponder("explain", "bad.yaml")
     assert outcome.code == 2
     assert outcome.errors[0].startswith("error: bad.yaml:5: pools.reasoning.model: unknown model")
+
+
+def test_what_weakens_the_figures_is_noted(explained: Callable[..., Any]) -> None:
+    notes = " ".join(explained("--set", "pools.reasoning.gpu=l40s")["notes"])
+    assert "l40s is not calibrated" in notes
+    assert "not measured on l40s" in notes
+    assert "calibrated" not in " ".join(explained()["notes"])
+
+
+def test_mxfp4_needs_experts(ponder: Ponder, workdir: Path) -> None:
+    outcome = ponder("explain", "good.yaml", "--set", "pools.reasoning.weight_dtype=mxfp4")
+    assert outcome.code == 2
+    assert "mxfp4 is a format of experts, and llama-3.1-8b has none" in outcome.err

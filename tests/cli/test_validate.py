@@ -192,3 +192,17 @@ def test_fit_prints_constants_and_writes_a_profile(ponder: Ponder, points: Path)
 def test_fit_needs_rows(ponder: Ponder, points: Path) -> None:
     outcome = ponder("validate", "points.csv", "--fit", "host", "--only", "other/*")
     assert outcome.errors == ["error: nothing to fit to: no 3 vLLM rows can be simulated"]
+
+
+def test_what_cannot_be_written_is_said_before_anything_is_simulated(
+    ponder: Ponder, points: Path
+) -> None:
+    outcome = ponder("validate", "points.csv", "--out", "nowhere/report.csv")
+    assert outcome.code == 2
+    assert "no such folder: nowhere" in outcome.err
+
+
+def test_constants_are_for_fits(ponder: Ponder, points: Path) -> None:
+    outcome = ponder("validate", "points.csv", "--constants", "iteration")
+    assert outcome.code == 2
+    assert "--constants goes with --fit host" in outcome.err

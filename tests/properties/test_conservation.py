@@ -20,7 +20,14 @@ from simulator.errors import IntegrityError
 from simulator.metrics.record import LATENCY_PARTS
 from simulator.metrics.recorder import request_frame
 from simulator.routers.round_robin import RoundRobin
-from tests.properties.test_span_engine import configs, costs, engines, table, workloads
+from tests.properties.test_span_engine import (
+    SOME_COST,
+    configs,
+    costs,
+    engines,
+    table,
+    workloads,
+)
 
 MODERATE = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -308,19 +315,8 @@ def test_a_run_may_be_cut_while_decodes_are_left_out_of_the_budget(lead):
         "thinking_tokens": np.array([20, 0, 12, 9]),
         "output_tokens": np.array([80, 4, 40, 9]),
     }
-    cost = {
-        "host": 0.05,
-        "token": 1e-3,
-        "request": 1e-4,
-        "decode": 1e-3,
-        "context": 1e-5,
-        "window": 0.0,
-        "mixed": 1e-5,
-        "prefill": [1e-3, 1e-5, 1e-6, 1e-7, 0.0, 0.0],
-        "floor": 0.0,
-    }
     whole = new_requests(**load)
-    replica = testing.serve(config, table(cost, config), whole, traced=True)
+    replica = testing.serve(config, table(SOME_COST, config), whole, traced=True)
     left_out = [
         j
         for j, step in enumerate(replica.steps)
@@ -329,7 +325,7 @@ def test_a_run_may_be_cut_while_decodes_are_left_out_of_the_budget(lead):
     assert left_out
     for j in {*left_out, *(j - 1 for j in left_out)}:  # it may be decided in the one before
         step = replica.steps[j]
-        check_cut(config, load, cost, step.t_s + step.dt_s / 2, whole, replica)
+        check_cut(config, load, SOME_COST, step.t_s + step.dt_s / 2, whole, replica)
 
 
 # --- the integrity check itself

@@ -17,6 +17,18 @@ from tests.conformance import reference_engine as reference
 
 NO_WINDOW = (0, 1, 0)  # window_tokens, kv_groups_full, kv_groups_window
 
+SOME_COST = {
+    "host": 0.05,
+    "token": 1e-3,
+    "request": 1e-4,
+    "decode": 1e-3,
+    "context": 1e-5,
+    "window": 0.0,
+    "mixed": 1e-5,
+    "prefill": [1e-3, 1e-5, 1e-6, 1e-7, 0.0, 0.0],
+    "floor": 0.0,
+}
+
 STATUS = {"completed": COMPLETED, "cancelled": CANCELLED, "rejected": REJECTED}
 
 
@@ -206,24 +218,42 @@ def test_decodes_that_the_budget_leaves_out(lead):
         "max_tokens": 0,
         "cancels": [(2.5, 2)],
     }
-    cost = {
-        "host": 0.05,
-        "token": 1e-3,
-        "request": 1e-4,
-        "decode": 1e-3,
-        "context": 1e-5,
-        "window": 0.0,
-        "mixed": 1e-5,
-        "prefill": [1e-3, 1e-5, 1e-6, 1e-7, 0.0, 0.0],
-        "floor": 0.0,
-    }
-    replica = check_agreement(config, load, cost)
+    replica = check_agreement(config, load, SOME_COST)
     left_out = [
         step
         for step in replica.steps
         if len(step.scheduled) < step.num_running and any(n > 1 for _, n in step.scheduled)
     ]
     assert left_out
+
+
+@pytest.mark.parametrize("capped", [False, True])
+def test_victims_whose_last_token_is_in_flight(capped):
+    """One leaves the queue as that token lands, while the other request goes on alone."""
+    last_in_flight = 0
+    for num_gpu_blocks in range(8, 40):
+        config = EngineConfig(
+            num_gpu_blocks=num_gpu_blocks,
+            max_model_len=num_gpu_blocks - 1,
+            max_num_seqs=2,
+            block_size=1,
+            scheduler_reserve_full_isl=False,
+            async_scheduling=True,
+        )
+        output = np.array([num_gpu_blocks - 2, (num_gpu_blocks - 1) // 2])
+        load = {
+            "arrival_s": np.zeros(2),
+            "prompt_tokens": np.ones(2, dtype=int),
+            "thinking_tokens": output // 2,
+            "output_tokens": output,
+            "max_tokens": output * capped,
+            "cancels": [],
+        }
+        replica = check_agreement(config, load, SOME_COST)
+        evicted = [step.preempted for step in replica.steps]
+        admissions = sum(1 in step.admitted for step in replica.steps)
+        last_in_flight += (1,) in evicted and admissions == 1
+    assert last_in_flight
 
 
 @pytest.mark.parametrize("lead", [False, True])
@@ -257,6 +287,25 @@ def test_a_full_window_and_a_floor_each_end_one_span(lead):
     # The prompt, to the full window, to the floor, to the end; async: and one while that lands.
     assert replica.arrays.state[0]["spans"] == 4 + lead
     assert replica.arrays.state[0]["peak_blocks"] == -(-5010 // 16) + -(-100 // 16)
+
+
+def test_the_window_may_be_known_to_the_cache_or_to_the_costs_alone():
+    options = {"num_gpu_blocks": 1000, "max_model_len": 9000, "max_num_seqs": 1}
+    cost = testing.linear_cost(0.01, 0.0, 0.0, max_tokens=8192, max_seqs=1)
+    in_cache = EngineConfig(**options, window_tokens=100, kv_groups_window=1)
+    in_costs = dataclasses.replace(cost, window_tokens=100, decode_window_s=np.full(2, 1e-3))
+
+    requests = new_requests([0.0], [10], [501])
+    replica = testing.serve(in_cache, cost, requests)
+    assert replica.arrays.state[0]["peak_blocks"] == -(-510 // 16) + -(-100 // 16)
+    requests = new_requests([0.0], [10], [501])
+    replica = testing.serve(EngineConfig(**options), in_costs, requests)
+    assert replica.arrays.state[0]["peak_blocks"] == -(-510 // 16)
+    seen = np.minimum(np.arange(11, 511), 100).sum()
+    assert requests["finish_s"][0] == pytest.approx(501 * 0.01 + 1e-3 * seen)
+
+    with pytest.raises(ValueError, match="window of 100 tokens in the KV cache, of 99"):
+        testing.serve(in_cache, dataclasses.replace(in_costs, window_tokens=99), requests)
 
 
 def check_spans_and_iterations(config, load, cost):

@@ -216,3 +216,10 @@ def test_same_seed_same_bytes(good):
     ]
     assert runs[0].summary == runs[1].summary
     assert runs[0].requests.equals(runs[1].requests)
+
+
+def test_clients_that_wait_cannot_overload_a_pool(good):
+    summary = simulate(good, "concurrency: 200", "pools.reasoning.engine.max_num_seqs=4").summary
+    assert summary["verdict"] == "OK"
+    assert "wait for their answers" in summary["verdict_reason"]
+    assert summary["offered_load"] is None
