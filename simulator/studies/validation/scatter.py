@@ -35,6 +35,8 @@ _LABELS = {
     "avg_running": "requests running",
     "avg_power_w": "power (W)",
 }
+# Axes that span less than this many times their start label the ticks between powers of ten too.
+_DECADES = 20.0
 
 
 def scatter(errors: pd.DataFrame, metric: str, ax: Axes) -> Axes:
@@ -72,9 +74,10 @@ def scatter(errors: pd.DataFrame, metric: str, ax: Axes) -> Axes:
     ax.set_yscale("log")
     ax.set_xlim(*ends)
     ax.set_ylim(*ends)
+    labels = FuncFormatter(lambda value, _: short(value))
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-        axis.set_minor_formatter(NullFormatter())
+        axis.set_major_formatter(labels)
+        axis.set_minor_formatter(NullFormatter() if ends[1] > _DECADES * ends[0] else labels)
     ax.set_xlabel("measured", color=INK)
     ax.set_ylabel("predicted", color=INK)
     ax.legend(
