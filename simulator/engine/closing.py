@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 from simulator.engine.decoding import fill_window, fill_windows, start_decoding
-from simulator.engine.itl import add_affine_gaps, add_gap, bin_of, slice_of
+from simulator.engine.itl import add_affine_gaps, add_gap, bin_of, slice_end_s, slice_of
 from simulator.engine.jit import Array, Record, kernel
 from simulator.engine.queueing import finish_evicted, finish_running
 from simulator.engine.request import NEVER
-from simulator.engine.spans import blocks_taken, boundary_s, context_read, end_s
+from simulator.engine.spans import blocks_taken, boundary_s, context_read, end_s, iterations_done
 from simulator.engine.state import ROW_LATE, ROW_RUNNING, ROW_TOKENS
 
 
@@ -20,7 +20,7 @@ def close_span(s: Record, req: Array, lists: Array, phases: Array, itl: Array) -
         land_flight(s, lists, itl)
     counts = itl[slice_of(s, itl, s.start_s)]
     if s.pure:
-        commit_pure_span(s, req, lists, phases, counts)
+        commit_pure_span(s, req, lists, phases, itl)
     elif s.empty:
         launch_flight(s, 0, 0, 0, 0, 0)
     else:
@@ -66,14 +66,14 @@ def launch_flight(
 
 
 @kernel
-def commit_pure_span(s: Record, req: Array, lists: Array, phases: Array, counts: Array) -> None:
+def commit_pure_span(s: Record, req: Array, lists: Array, phases: Array, itl: Array) -> None:
     """The k iterations of a pure span were scheduled, and all but those in flight have ended."""
     k = s.k
     ended = k - s.lag
     s.free_blocks -= blocks_taken(s, phases, k - 1)
     s.peak_blocks = max(s.peak_blocks, s.usable_blocks - s.free_blocks)
     if s.num_measured > 0 and ended > 0:
-        add_affine_gaps(counts, s.a_s, s.b_s, ended, s.num_measured)
+        add_span_gaps(s, itl, ended)
     s.output_tokens += ended * s.num_decodes
     s.iterations += ended
     s.context_tokens_read += context_read(s, ended)
@@ -87,6 +87,23 @@ def commit_pure_span(s: Record, req: Array, lists: Array, phases: Array, counts:
     s.n += k
     if s.num_below > 0 and s.next_knee_n <= s.n:
         fill_windows(s, req, lists, phases)
+
+
+@kernel
+def add_span_gaps(s: Record, itl: Array, ended: int) -> None:
+    """Count the gaps of the first `ended` iterations, each in the slice of time it starts in."""
+    done = 0
+    while done < ended:
+        start = end_s(s, done)
+        until = slice_end_s(s, itl, start)
+        started = ended
+        if end_s(s, ended - 1) >= until:
+            j = iterations_done(s, until)
+            started = j if end_s(s, j) >= until else j + 1
+            started = min(max(started, done + 1), ended)
+        counts = itl[slice_of(s, itl, start)]
+        add_affine_gaps(counts, s.a_s + s.b_s * done, s.b_s, started - done, s.num_measured)
+        done = started
 
 
 @kernel

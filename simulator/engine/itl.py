@@ -40,6 +40,22 @@ def slice_of(s: Record, itl: Array, t_s: float) -> int:
 
 
 @kernel
+def slice_end_s(s: Record, itl: Array, t_s: float) -> float:
+    """When the slice that holds time t ends; infinite behind the window."""
+    slices = len(itl) - 1
+    if s.itl_length_s <= 0.0:
+        return math.inf
+    if t_s < s.itl_start_s:
+        start_s: float = s.itl_start_s
+        return start_s
+    row = slice_of(s, itl, t_s)
+    if row == slices:
+        return math.inf
+    end_s: float = s.itl_start_s + s.itl_length_s * (row + 1) / slices
+    return end_s
+
+
+@kernel
 def add_gap(counts: Array, gap_s: float, weight: int) -> None:
     """Count `weight` gaps of `gap_s` seconds."""
     counts[bin_of(gap_s)] += weight
