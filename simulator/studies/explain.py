@@ -106,7 +106,7 @@ def explain(
     costs, groups = iteration_costs_of(pool), kv_groups(pool.architecture)
     seats = pool.engine.max_num_seqs - (1 if prefill_tokens else 0)
     fits = min(_requests_in_cache(pool, groups, context, prefill_tokens), seats)
-    decodes = min(fits, pool.engine.max_num_batched_tokens - prefill_tokens)
+    decodes = min(fits, max(0, pool.engine.max_num_batched_tokens - prefill_tokens))
     if batch is not None:
         decodes = batch
     _check(pool, decodes, fits, context, prefill_tokens)
@@ -215,14 +215,17 @@ def _batch(
 def _check(pool: ResolvedPool, decodes: int, fits: int, context: int, prefill: int) -> None:
     """Refuse a batch that no engine with these limits runs."""
     engine, problems = pool.engine, []
+    budget = engine.max_num_batched_tokens
+    if prefill > budget:
+        message = f"{prefill} tokens are more than max_num_batched_tokens {budget}"
+        raise InputError(Problem(message, field="prefill"))
     if decodes > fits:
         message = (
             f"{decodes} requests with {context} tokens each do not fit: at most {fits}"
             f" (max_num_seqs {engine.max_num_seqs}, {engine.num_gpu_blocks - 1} KV blocks)"
         )
         problems.append(Problem(message, field="batch"))
-    budget = engine.max_num_batched_tokens
-    if prefill > budget or decodes + prefill > budget:
+    if decodes + prefill > budget:
         message = f"{decodes + prefill} tokens are more than max_num_batched_tokens {budget}"
         problems.append(Problem(message, field="prefill" if prefill else "batch"))
     elif decodes + prefill < 1:

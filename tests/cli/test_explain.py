@@ -162,3 +162,13 @@ def test_mxfp4_needs_experts(ponder: Ponder, workdir: Path) -> None:
     outcome = ponder("explain", "good.yaml", "--set", "pools.reasoning.weight_dtype=mxfp4")
     assert outcome.code == 2
     assert "mxfp4 is a format of experts, and llama-3.1-8b has none" in outcome.err
+
+
+@pytest.mark.parametrize("batch", [(), ("--batch", "8")])
+def test_a_prompt_beyond_the_budget_is_refused_as_such(
+    ponder: Ponder, workdir: Path, batch: tuple[str, ...]
+) -> None:
+    outcome = ponder("explain", "good.yaml", "--prefill", "1000000", *batch)
+    assert outcome.code == 2
+    assert "--prefill: 1000000 tokens are more than max_num_batched_tokens" in outcome.err
+    assert len(outcome.errors) == 1
