@@ -69,7 +69,7 @@ def command(
         return
     from rich.console import Console
 
-    from simulator.report.explanation import ExplanationTables
+    from simulator.studies.explain_tables import ExplanationTables
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(ExplanationTables(explanation))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from simulator.cost.architecture import Architecture
+if TYPE_CHECKING:  # the engine counts blocks by this file, and must not load models
+    from simulator.cost.architecture import Architecture
 
 SIMILAR = 1.25  # kinds this close in number are not split (vLLM)
 
