@@ -1,4 +1,4 @@
-"""Counter-based randomness: every draw is addressed by (seed, stream, entity, index).
+"""Counter-based randomness: every draw is addressed by (seed, stream, entity, index[, sample]).
 
 No generator is carried around and nothing depends on the order of calls: draw `j` of a stream is
 the same number whether 10 or 10 million are asked for, alone or together. Two policies run under
@@ -29,18 +29,23 @@ def _key(seed: int, stream: str, entity: str) -> int:
 
 
 def uniforms(
-    seed: int, stream: str, entity: str, count: int, start: int = 0
+    seed: int, stream: str, entity: str, count: int, start: int = 0, *, sample: int = 0
 ) -> NDArray[np.float64]:
     """Independent uniforms of rows `start` to `start + count - 1` of one stream.
 
+    `sample` numbers the attempts at one query (a vote, a retry), each with luck of its own.
+
     Returns float64[count, 4], each in the open interval (0, 1) and a multiple of 2^-53. Row j
-    depends only on (seed, stream, entity, j). Generator: Philox4x64-10 (Salmon et al., "Parallel
+    depends only on (seed, stream, entity, j, sample). Generator: Philox4x64-10 (Salmon et al., "Parallel
     random numbers: as easy as 1, 2, 3", SC'11), one counter value a row.
-    Raises ValueError if `count` or `start` is negative.
+    Raises ValueError if `count`, `start` or `sample` is negative.
     """
     if count < 0 or start < 0:
         raise ValueError(f"count and start must not be negative, got {count} and {start}")
-    philox = np.random.Philox(key=_key(seed, stream, entity), counter=start)
+    if sample < 0:
+        raise ValueError(f"sample must not be negative, got {sample}")
+    # The counter has 256 bits: rows in the lower half, samples in the upper one.
+    philox = np.random.Philox(key=_key(seed, stream, entity), counter=start + (sample << 128))
     words = philox.random_raw(UNIFORMS_PER_ROW * count)
     # 52 bits and a half, not 53 bits: with 53 the top value would round to 1.0, and 0.0 occurs.
     words >>= np.uint64(12)

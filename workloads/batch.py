@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.prefix import PromptSegments
+
 MAX_REQUESTS = 100_000_000
 """More requests than this in one batch is taken for a mistake (they would need over 5 GB)."""
 
@@ -28,16 +30,50 @@ class ClosedLoop:
 
 
 @dataclass(frozen=True, eq=False)
+class Sessions:
+    """Requests that belong together: turns of a chat, steps of an agent.
+
+    session_id: int64[n], -1 for a request of no session. turn: int32[n], from 0.
+    after: int64[n], the row whose answer lets this request go, `pause_s` (float64[n], seconds)
+    later; -1 if it arrives by the clock. A row comes before those that wait for it.
+    """
+
+    session_id: NDArray[np.int64]
+    turn: NDArray[np.int32]
+    after: NDArray[np.int64]
+    pause_s: NDArray[np.float64]
+
+    def check(self, n: int) -> None:
+        """Raises ValueError if the columns do not fit `n` requests or each other."""
+        columns: dict[str, tuple[NDArray[Any], type]] = {
+            "session_id": (self.session_id, np.int64),
+            "turn": (self.turn, np.int32),
+            "after": (self.after, np.int64),
+            "pause_s": (self.pause_s, np.float64),
+        }
+        for name, (column, dtype) in columns.items():
+            if column.dtype != dtype or column.shape != (n,):
+                raise ValueError(f"{name}: expected {np.dtype(dtype)}[{n}]")
+        if (self.after >= np.arange(n)).any() or (n and self.after.min() < -1):
+            raise ValueError("after: a request can only wait for an earlier row")
+        if n and not (self.pause_s >= 0).all():
+            raise ValueError("pause_s: pauses must not be negative")
+
+
+@dataclass(frozen=True, eq=False)
 class RequestBatch:
     """`n` requests in order of arrival, drawn before any policy acts.
 
-    arrival_s: float64[n], seconds from the start of the run, non-decreasing.
+    arrival_s: float64[n], seconds from the start of the run, non-decreasing. Of a request that
+    waits for another one's answer it is the earliest that is possible, with nothing served yet.
     prompt_tokens, thinking_tokens, answer_tokens: int64[n]; at least 1, 0 and 1.
     max_tokens: int64[n], cap on thinking + answer tokens, 0 for none.
-    class_id: int32[n], index into `class_names`.
+    class_id, client_id: int32[n], indices into `class_names` and `client_names`.
+    difficulty: float64[n] in [0, 1] of the query behind each request, NaN where unknown.
     provenance: column -> where its values come from, "trace: ..." or "drawn: ...".
     dropped: reason -> rows that a trace reader left out.
     closed_loop: who sends the requests, if arrival_s is not known beforehand (all 0 then).
+    sessions, segments: which requests belong together, and what their prompts share.
 
     Raises ValueError if the columns break any of this.
     """
@@ -52,6 +88,11 @@ class RequestBatch:
     provenance: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     closed_loop: ClosedLoop | None = None
+    client_id: NDArray[np.int32] | None = None
+    client_names: tuple[str, ...] = ("default",)
+    difficulty: NDArray[np.float64] | None = None
+    sessions: Sessions | None = None
+    segments: PromptSegments | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.arrival_s),)
@@ -72,6 +113,22 @@ class RequestBatch:
             raise ValueError("arrival_s: times must be finite and non-decreasing")
         if self.class_id.size and self.class_id.max() >= len(self.class_names):
             raise ValueError("class_id: an id has no name in class_names")
+        if self.client_id is not None:
+            if self.client_id.dtype != np.int32 or self.client_id.shape != shape:
+                raise ValueError(f"client_id: expected int32{list(shape)}")
+            if self.client_id.size and not (
+                0 <= self.client_id.min() and self.client_id.max() < len(self.client_names)
+            ):
+                raise ValueError("client_id: an id has no name in client_names")
+        if self.difficulty is not None and self.difficulty.shape != shape:
+            raise ValueError(f"difficulty: expected float64{list(shape)}")
+        if self.sessions is not None:
+            self.sessions.check(len(self))
+        if self.segments is not None:
+            if len(self.segments) != len(self):
+                raise ValueError("segments: needs every request")
+            if (self.segments.prompt_tokens() != self.prompt_tokens).any():
+                raise ValueError("segments: a prompt's segments must add up to prompt_tokens")
         loop = self.closed_loop
         if loop is not None and (loop.concurrency < 1 or loop.pause_s.shape != shape):
             raise ValueError("closed_loop: needs a client, and a pause for every request")

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from simulator.errors import InputError, Problem
 from simulator.registry import Registry
+from workloads.batch import Sessions
+from workloads.prefix import PromptSegments
 
 MAX_LISTED_ROWS = 20
 GZIP_MAGIC = b"\x1f\x8b"
@@ -24,13 +26,28 @@ class TraceRows:
     """The usable rows of a trace, sorted by time; rows of equal times in the file's order.
 
     arrival_s: float64[n], seconds from the earliest row of the file. prompt_tokens,
-    answer_tokens: int64[n], all at least 1. dropped: reason -> rows left out.
+    answer_tokens: int64[n], all at least 1. thinking_tokens: int64[n], at least 0, or None where
+    the format does not record it. class_id, client_id: int32[n], indices into the names; None
+    where the format has no such column. sessions, segments: as in `RequestBatch`; None likewise.
+    estimated: names of columns that were not measured but guessed, such as tokens from characters.
+    dropped: reason -> rows left out.
     """
 
     arrival_s: NDArray[np.float64]
     prompt_tokens: NDArray[np.int64]
     answer_tokens: NDArray[np.int64]
+    thinking_tokens: NDArray[np.int64] | None = None
+    class_id: NDArray[np.int32] | None = None
+    class_names: tuple[str, ...] = ()
+    client_id: NDArray[np.int32] | None = None
+    client_names: tuple[str, ...] = ()
+    sessions: Sessions | None = None
+    segments: PromptSegments | None = None
+    estimated: tuple[str, ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
 
 
 class TraceReader(Protocol):
