@@ -36,8 +36,8 @@ def uniforms(
     `sample` numbers the attempts at one query (a vote, a retry), each with luck of its own.
 
     Returns float64[count, 4], each in the open interval (0, 1) and a multiple of 2^-53. Row j
-    depends only on (seed, stream, entity, j, sample). Generator: Philox4x64-10 (Salmon et al., "Parallel
-    random numbers: as easy as 1, 2, 3", SC'11), one counter value a row.
+    depends only on (seed, stream, entity, j, sample). Generator: Philox4x64-10 (Salmon et al.,
+    "Parallel random numbers: as easy as 1, 2, 3", SC'11), one counter value a row.
     Raises ValueError if `count`, `start` or `sample` is negative.
     """
     if count < 0 or start < 0:

@@ -117,7 +117,7 @@ class RequestBatch:
             if self.client_id.dtype != np.int32 or self.client_id.shape != shape:
                 raise ValueError(f"client_id: expected int32{list(shape)}")
             if self.client_id.size and not (
-                0 <= self.client_id.min() and self.client_id.max() < len(self.client_names)
+                self.client_id.min() >= 0 and self.client_id.max() < len(self.client_names)
             ):
                 raise ValueError("client_id: an id has no name in client_names")
         if self.difficulty is not None and self.difficulty.shape != shape:

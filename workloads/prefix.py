@@ -50,9 +50,7 @@ class PromptSegments:
     def of(self, i: int) -> list[tuple[int, int]]:
         """Prompt `i` as [(segment_id, tokens), ...]."""
         part = slice(int(self.start[i]), int(self.start[i + 1]))
-        return list(
-            zip(self.segment_id[part].tolist(), self.tokens[part].tolist(), strict=True)
-        )
+        return list(zip(self.segment_id[part].tolist(), self.tokens[part].tolist(), strict=True))
 
     def prompt_tokens(self) -> NDArray[np.int64]:
         """Length of each prompt, int64[n]."""
@@ -78,7 +76,7 @@ class PromptSegments:
         prompts: Sequence[Sequence[tuple[int, int]]],
         output_id: NDArray[np.int64] | None = None,
     ) -> PromptSegments:
-        """From [(segment_id, tokens), ...] of each prompt; `output_id` -1 throughout if left out."""
+        """From [(segment_id, tokens), ...] of each prompt; no `output_id` if left out."""
         counts = [len(prompt) for prompt in prompts]
         flat = np.array([pair for prompt in prompts for pair in prompt], dtype=np.int64)
         flat = flat.reshape(-1, 2)

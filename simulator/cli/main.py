@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from simulator.cli.lazy import LazyGroup
 from simulator.errors import InputError, PonderError
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -19,32 +19,13 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 COMMANDS = {
     "run": ("simulator.cli.run", "Simulate an experiment and report latency, throughput and cost."),
     "validate": ("simulator.cli.validate", "Simulate measured runs and report the errors."),
+    "trace": ("simulator.cli.trace", "Describe, fit, generate and convert request traces."),
     "explain": ("simulator.cli.explain", "Show where an iteration's time and the memory go."),
     "schema": ("simulator.cli.schema", "Print the JSON Schema of experiment files, for editors."),
     "models": ("simulator.cli.models", "List the models ponder knows."),
     "gpus": ("simulator.cli.gpus", "List the GPUs ponder knows."),
     "calibrate": ("simulator.cli.calibrate", "Fit a GPU profile to measured kernels."),
 }
-
-
-class LazyGroup(click.Group):
-    """Lists its commands without importing them; each module holds a click command `command`."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the commands, in the order of the help page."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command `cmd_name`, imported now."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands from their one-liners."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -55,7 +36,9 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option(
     "--version",
     is_flag=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -131,19 +131,28 @@ def _any_within(fields: list[str], outer: str) -> bool:
 
 def _make_paths_absolute(source: Source, base: Path) -> None:
     """Rewrite relative paths in the data, so that an experiment can be saved anywhere."""
-    data = source.data
-    spots: list[KeyPath] = [("workload", "path")]
-    if isinstance(data.get("pools"), dict):
-        spots += [("pools", name, key) for name in data["pools"] for key in ("model", "gpu")]
-    for spot in spots:
-        container = data
-        for part in spot[:-1]:
-            container = container.get(part) if isinstance(container, dict) else None
-        value = container.get(spot[-1]) if isinstance(container, dict) else None
-        if not isinstance(value, str) or (spot[-1] != "path" and not names_a_file(value)):
-            continue
+    for spot, container in _path_spots(source.data):
         start = Path.cwd() if _is_option(source.place(spot)) else base
-        container[spot[-1]] = str((start / os.path.expanduser(value)).absolute())
+        key = str(spot[-1])
+        value = container[key]
+        container[key] = str((start / os.path.expanduser(value)).absolute())
+
+
+def _path_spots(data: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """Where paths stand: keys `path` and `..._path` of the workload, models and GPUs of pools."""
+    pools = data.get("pools")
+    for name, pool in pools.items() if isinstance(pools, dict) else ():
+        for key in ("model", "gpu") if isinstance(pool, dict) else ():
+            if isinstance(pool.get(key), str) and names_a_file(pool[key]):
+                yield ("pools", name, key), pool
+    below: list[tuple[KeyPath, Any]] = [(("workload",), data.get("workload"))]
+    while below:
+        path, value = below.pop()
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            if isinstance(inner, dict):
+                below.append(((*path, key), inner))
+            elif isinstance(inner, str) and (key == "path" or key.endswith("_path")):
+                yield (*path, key), value
 
 
 def _is_option(place: Place) -> bool:
