@@ -66,15 +66,6 @@ class HistogramLength(Law):
         inside = 1.0 - np.interp(at + 0.5, self._edges(), _cumulative(self.counts))
         return np.where(at < low, 1.0, np.where(at >= high, 0.0, inside))
 
-    def draw(self, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Lengths int64[n] from uniforms float64[n, 4]."""
-        edges, below = self._edges(), _cumulative(self.counts)
-        # the bin with below[i] < u <= below[i + 1], never an empty one
-        i = np.searchsorted(below, uniforms[:, 1], side="left") - 1
-        share = (uniforms[:, 1] - below[i]) / (below[i + 1] - below[i])
-        tokens = np.rint(edges[i] + share * (edges[i + 1] - edges[i]))
-        return np.clip(tokens, *self.support()).astype(np.int64)
-
     def mean(self) -> float:
         """The exact mean of the lengths as drawn: rounded, with the bounds applied. Tokens."""
         return _mean(self._edges(), self.counts, *self.support())

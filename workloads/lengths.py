@@ -29,8 +29,8 @@ class ConstantLength(Law):
         """P(length > tokens), same shape as `tokens`."""
         return (np.asarray(tokens) < self.tokens).astype(np.float64)
 
-    def draw(self, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Lengths int64[n] from uniforms float64[n, 4]."""
+    def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Lengths int64[n] from uniforms float64[n]."""
         return np.full(len(uniforms), self.tokens, dtype=np.int64)
 
     def mean(self) -> float:
@@ -62,11 +62,6 @@ class UniformLength(Law):
         """P(length > tokens), same shape as `tokens`."""
         above = (self.max - np.asarray(tokens, dtype=np.float64)) / (self.max - self.min + 1)
         return np.clip(above, 0.0, 1.0)
-
-    def draw(self, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Lengths int64[n] from uniforms float64[n, 4]."""
-        offset = (uniforms[:, 1] * (self.max - self.min + 1)).astype(np.int64)
-        return np.minimum(self.min + offset, self.max)
 
     def mean(self) -> float:
         """The exact mean, tokens."""
@@ -105,9 +100,9 @@ class PresetLength(Law):
         """P(length > tokens), same shape as `tokens`."""
         return self.law().survival(tokens)
 
-    def draw(self, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Lengths int64[n] from uniforms float64[n, 4]."""
-        return self.law().draw(uniforms)
+    def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Lengths int64[n] from uniforms float64[n]."""
+        return self.law().quantile(uniforms)
 
     def mean(self) -> float:
         """The mean in tokens, rounding and bounds included."""

@@ -15,8 +15,6 @@ from workloads.law import Law, Tokens, require_ordered
 Mu = Annotated[float, Field(ge=-20, le=30)]
 Sigma = Annotated[float, Field(gt=0, le=10)]
 
-SUMMED_TOKENS = 1 << 16  # up to here `mean` adds up the law token by token
-
 
 class _Lognormal(Law):
     """Log-normals rounded to the nearest whole token, then set to `min` or `max` if outside."""
@@ -50,32 +48,11 @@ class _Lognormal(Law):
             inside += weight * ndtr((mu - log_edge) / sigma)
         return np.where(at < low, 1.0, np.where(at >= high, 0.0, inside))
 
-    def draw(self, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Lengths int64[n] from uniforms float64[n, 4]."""
-        from scipy.special import ndtri
+    def _excess(self, start: int, stop: int) -> float:
+        """The integral of P(Y > y) from `start` to `stop`, Y the log-normal before rounding.
 
-        low, high = self.support()
-        weights, mu, sigma = self._parameters()
-        component = np.searchsorted(np.cumsum(weights)[:-1], uniforms[:, 0], side="right")
-        logarithm = mu[component] + sigma[component] * ndtri(uniforms[:, 1])
-        # The bound before exp keeps an uncapped wide law from overflowing.
-        tokens: NDArray[np.float64] = np.rint(np.exp(np.minimum(logarithm, np.log(high + 1.0))))
-        return np.clip(tokens, low, high).astype(np.int64)
-
-    def mean(self) -> float:
-        """The mean in tokens, rounding and bounds included.
-
-        Exact for a cap up to 65,536: the sum of P(length > k) over k. What lies above 65,536
-        tokens is added by the closed form of the capped but unrounded log-normal, off by less
-        than 1e-6 / sigma tokens.
+        It differs from the sum of P(length > k) by less than 1e-6 / sigma tokens.
         """
-        low, high = self.support()
-        split = min(max(low, SUMMED_TOKENS), high)
-        mean = low + float(self.survival(np.arange(low, split)).sum())
-        return mean + self._unrounded_excess(split, high) if split < high else mean
-
-    def _unrounded_excess(self, start: int, stop: int) -> float:
-        """Integral of P(Y > y) from `start` to `stop`, Y the log-normal before rounding."""
         from scipy.special import ndtr
 
         weights, mu, sigma = self._parameters()

@@ -90,10 +90,13 @@ class SyntheticWorkload(Section):
         )
 
 
-def draw_lengths(law: Law, seed: int, stream: str, entity: str, count: int) -> NDArray[np.int64]:
+def draw_lengths(
+    law: Law, seed: int, stream: str, entity: str, count: int, *, sample: int = 0
+) -> NDArray[np.int64]:
     """Lengths int64[count] of one stream, in pieces, so that memory stays with the result."""
     lengths = np.empty(count, dtype=np.int64)
     for start in range(0, count, CHUNK_ROWS):
         piece = lengths[start : start + CHUNK_ROWS]
-        piece[:] = law.draw(uniforms(seed, stream, entity, len(piece), start))
+        drawn = uniforms(seed, stream, entity, len(piece), start, sample=sample)
+        piece[:] = law.quantile(drawn[:, 0])
     return lengths

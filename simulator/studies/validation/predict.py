@@ -146,12 +146,10 @@ def spread(law: Law, count: int, stream: str) -> NDArray[np.int64]:
     A row's histogram or mean tells what its very requests were like; independent draws would add
     the noise of another sample.
     """
-    drawn = uniforms(0, stream, "points", count)
-    rank = np.argsort(drawn[:, 1], kind="stable")
+    rank = np.argsort(uniforms(0, stream, "points", count)[:, 0], kind="stable")
     even = np.empty(count)
     even[rank] = (np.arange(count) + 0.5) / count
-    drawn[:, 1] = even
-    return law.draw(drawn)
+    return law.quantile(even)
 
 
 _tables: dict[tuple[PoolSettings, int], tuple[GpuProfile, CostTable]] = {}
