@@ -7,17 +7,17 @@ from functools import lru_cache
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from workloads.batch import MAX_TOKENS
-from workloads.law import Law, Tokens, require_ordered
+from workloads.continuous import ContinuousLaw
 
 Edge = Annotated[float, Field(ge=0, le=MAX_TOKENS)]
 Count = Annotated[float, Field(ge=0)]
 
 
-class HistogramLength(Law):
+class HistogramLength(ContinuousLaw):
     """A measured histogram: `counts[i]` lengths between `edges[i]` and `edges[i + 1]` tokens.
 
     Lengths are spread evenly within a bin, multiplied by one factor such that their mean is
@@ -31,8 +31,6 @@ class HistogramLength(Law):
     mean_tokens: float | None = Field(
         None, gt=0, description="Mean to stretch the lengths to, in tokens."
     )
-    min: Tokens = 1
-    max: Tokens | None = Field(None, description="Hard cap in tokens; null for none.")
 
     @field_validator("edges")
     @classmethod
@@ -50,31 +48,21 @@ class HistogramLength(Law):
             )
         if not sum(self.counts) > 0:
             raise ValueError("counts must not all be 0")
-        require_ordered(*self.support())
         self._edges()  # a mean that cannot be had is refused here
         return self
 
-    def support(self) -> tuple[int, int]:
-        """The smallest and the largest length that can be drawn, tokens."""
-        return self.min, MAX_TOKENS if self.max is None else self.max
-
-    def survival(self, tokens: ArrayLike) -> NDArray[np.float64]:
-        """P(length > tokens), same shape as `tokens`."""
-        low, high = self.support()
-        at = np.asarray(tokens, dtype=np.float64)
-        # The rounded value exceeds k when the value exceeds k + 1/2.
-        inside = 1.0 - np.interp(at + 0.5, self._edges(), _cumulative(self.counts))
-        return np.where(at < low, 1.0, np.where(at >= high, 0.0, inside))
+    def exceedance(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        """P(X > value) before rounding and bounds, same shape as `value`."""
+        above: NDArray[np.float64] = 1.0 - np.interp(value, self._edges(), _cumulative(self.counts))
+        return above
 
     def mean(self) -> float:
         """The exact mean of the lengths as drawn: rounded, with the bounds applied. Tokens."""
         return _mean(self._edges(), self.counts, *self.support())
 
-    def describe(self) -> str:
-        """The law in a few words."""
-        low, high = self.support()
-        capped = f"{low} to {high}" if self.max is not None else f"at least {low}"
-        return f"histogram of {len(self.counts)} bins, mean {self.mean():.1f}, {capped} tokens"
+    def parameters(self) -> str:
+        """The law before rounding and bounds, in a few words."""
+        return f"histogram of {len(self.counts)} bins, mean {self.mean():.1f}"
 
     def _edges(self) -> NDArray[np.float64]:
         factor = _factor(self.edges, self.counts, *self.support(), self.mean_tokens)

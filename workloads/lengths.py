@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, TypeAdapter, model_validator
 
+from workloads.empirical import EmpiricalLength, QuantilesLength
+from workloads.families import BurrLength, GammaLength, ParetoLength, WeibullLength
 from workloads.histogram import HistogramLength
 from workloads.law import Law, Tokens, require_ordered
 from workloads.lognormal import LognormalLength, LognormalMixtureLength
 from workloads.presets import length_presets
+from workloads.spliced import SplicedLength
 
 
 class ConstantLength(Law):
@@ -113,19 +116,22 @@ class PresetLength(Law):
         return f"{self.name} ({self.law().describe()})"
 
 
-ConcreteLaw = Annotated[
-    ConstantLength | UniformLength | HistogramLength | LognormalLength | LognormalMixtureLength,
-    Field(discriminator="kind"),
-]
-LengthLaw = Annotated[
+_Concrete = (
     ConstantLength
     | UniformLength
-    | HistogramLength
     | LognormalLength
     | LognormalMixtureLength
-    | PresetLength,
-    Field(discriminator="kind"),
-]
+    | GammaLength
+    | WeibullLength
+    | ParetoLength
+    | BurrLength
+    | SplicedLength
+    | HistogramLength
+    | QuantilesLength
+    | EmpiricalLength
+)
+ConcreteLaw = Annotated[_Concrete, Field(discriminator="kind")]
+LengthLaw = Annotated[_Concrete | PresetLength, Field(discriminator="kind")]
 
 
 @lru_cache

@@ -6,47 +6,31 @@ from abc import abstractmethod
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from workloads.batch import MAX_TOKENS
-from workloads.law import Law, Tokens, require_ordered
+from workloads.continuous import ContinuousLaw
 
 Mu = Annotated[float, Field(ge=-20, le=30)]
 Sigma = Annotated[float, Field(gt=0, le=10)]
 
 
-class _Lognormal(Law):
-    """Log-normals rounded to the nearest whole token, then set to `min` or `max` if outside."""
-
-    min: Tokens = 1
-    max: Tokens | None = Field(None, description="Hard cap in tokens; null for none.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> _Lognormal:
-        require_ordered(*self.support())
-        return self
+class _Lognormal(ContinuousLaw):
+    """Log-normals, one or several."""
 
     @abstractmethod
-    def _parameters(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def _components(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Normalised weights, mu and sigma of the components, each float64[components]."""
 
-    def support(self) -> tuple[int, int]:
-        """The smallest and the largest length that can be drawn, tokens."""
-        return self.min, MAX_TOKENS if self.max is None else self.max
-
-    def survival(self, tokens: ArrayLike) -> NDArray[np.float64]:
-        """P(length > tokens), same shape as `tokens`."""
+    def exceedance(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        """P(X > value) before rounding and bounds, same shape as `value`."""
         from scipy.special import ndtr
 
-        low, high = self.support()
-        at = np.asarray(tokens, dtype=np.float64)
-        # The rounded value exceeds k when the log-normal exceeds k + 1/2.
-        log_edge = np.log(np.maximum(at, 0.0) + 0.5)
-        inside = np.zeros_like(log_edge)
-        for weight, mu, sigma in zip(*self._parameters(), strict=True):
-            inside += weight * ndtr((mu - log_edge) / sigma)
-        return np.where(at < low, 1.0, np.where(at >= high, 0.0, inside))
+        logarithm = np.log(value)
+        above = np.zeros_like(logarithm)
+        for weight, mu, sigma in zip(*self._components(), strict=True):
+            above += weight * ndtr((mu - logarithm) / sigma)
+        return above
 
     def _excess(self, start: int, stop: int) -> float:
         """The integral of P(Y > y) from `start` to `stop`, Y the log-normal before rounding.
@@ -55,7 +39,7 @@ class _Lognormal(Law):
         """
         from scipy.special import ndtr
 
-        weights, mu, sigma = self._parameters()
+        weights, mu, sigma = self._components()
 
         def below(edge: int) -> NDArray[np.float64]:  # E[min(Y, edge)] of each component
             z = (np.log(edge) - mu) / sigma
@@ -65,9 +49,6 @@ class _Lognormal(Law):
 
         return float(weights @ (below(stop) - below(start)))
 
-    def _bounds(self) -> str:
-        return f"at least {self.min}" if self.max is None else f"{self.min} to {self.max}"
-
 
 class LognormalLength(_Lognormal):
     """A log-normal: `mu` and `sigma` are of the natural logarithm of tokens."""
@@ -76,12 +57,12 @@ class LognormalLength(_Lognormal):
     mu: Mu
     sigma: Sigma
 
-    def _parameters(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def _components(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         return np.ones(1), np.array([self.mu]), np.array([self.sigma])
 
-    def describe(self) -> str:
-        """The law in a few words."""
-        return f"lognormal(mu {self.mu:g}, sigma {self.sigma:g}), {self._bounds()} tokens"
+    def parameters(self) -> str:
+        """The law before rounding and bounds, in a few words."""
+        return f"lognormal(mu {self.mu:g}, sigma {self.sigma:g})"
 
 
 class LognormalMixtureLength(_Lognormal):
@@ -112,10 +93,10 @@ class LognormalMixtureLength(_Lognormal):
             )
         return self
 
-    def _parameters(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def _components(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         weights = np.array(self.weights)
         return weights / weights.sum(), np.array(self.mu), np.array(self.sigma)
 
-    def describe(self) -> str:
-        """The law in a few words."""
-        return f"lognormal_mixture of {len(self.weights)}, {self._bounds()} tokens"
+    def parameters(self) -> str:
+        """The law before rounding and bounds, in a few words."""
+        return f"lognormal_mixture of {len(self.weights)}"

@@ -161,7 +161,7 @@ MIXTURE = {"kind": "lognormal_mixture", "weights": [0.5, 0.5], "mu": [1, 2], "si
         ({"kind": "constant", "tokens": True}, "valid integer"),
         ({"kind": "preset", "name": "r1"}, "known: deepseek_r1_api.answer"),
         ({"kind": "preset", "name": "deepseek_r1_api.answer", "max": 0}, "below min"),
-        ({"kind": "weibull"}, "lognormal_mixture"),
+        ({"kind": "zipf"}, "lognormal_mixture"),
     ],
 )
 def test_bad_laws_are_refused(content, message):
