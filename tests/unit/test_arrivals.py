@@ -45,7 +45,7 @@ def test_every_shorter_call_is_a_prefix(law, monkeypatch):
     assert np.array_equal(law.times(2, "default", count=10), whole[:10])
     until = law.times(2, "default", duration_s=100.0)
     assert np.array_equal(until, whole[whole < 100.0])
-    monkeypatch.setattr("workloads.arrivals.CHUNK_ROWS", 7)  # however it is cut in pieces
+    monkeypatch.setattr("workloads.arrival_process.CHUNK_ROWS", 7)  # however it is cut in pieces
     assert np.array_equal(law.times(2, "default", count=5000), whole)
     assert np.array_equal(law.times(2, "default", duration_s=100.0), until)
 
