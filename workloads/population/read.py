@@ -1,0 +1,177 @@
+"""Reading a population: a table of windows and one of lengths, or ServeGen's directory."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from simulator.errors import InputError, Problem
+from workloads.population.length_rows import chunk_lengths, jsonl_lengths
+from workloads.population.model import DAY_S, WINDOW_S, ClientLengths, Population
+from workloads.population.window_rows import WindowRow, chunk_rows, clients_of, table_rows
+
+_CHUNK = re.compile(r"chunk-([0-9]{1,9})-(trace\.csv|dataset\.json)")
+_WINDOWS, _PDFS = "windows.csv", "pdfs.jsonl"
+
+
+def read_population(windows: Path, lengths: Path | None = None) -> Population:
+    """Reads a population.
+
+    `windows` is a table with the columns client_id, t_s, rate_rps, iat_cv, pattern, shape, scale,
+    plain or gzip, and `lengths` JSONL with one line a client and time (None: `companion(windows)`);
+    or `windows` is a directory of `chunk-*-trace.csv` and `chunk-*-dataset.json`, as in
+    `data/reason/deepseek-r1` of alibaba/ServeGen, and `lengths` is None.
+
+    Raises InputError, naming every malformed row (the first 20 in full), for files that are
+    missing or malformed, and for clients with traffic and no lengths.
+    """
+    if windows.is_dir():
+        if lengths is not None:
+            message = "a directory holds its own lengths: leave lengths_path out"
+            raise InputError(Problem(message, file=str(windows)))
+        files = tuple(path for pair in chunk_files(windows).values() for path in pair)
+        return _read_chunks(windows, _stamps(files))
+    files = (windows, companion(windows) if lengths is None else lengths)
+    return _read_table(files[0], files[1], _stamps(files))
+
+
+def companion(windows: Path) -> Path:
+    """Where the lengths of a table lie if nobody says: `x_pdfs.jsonl.gz` beside `x_windows.csv.gz`,
+    packed or not. Raises InputError if the name is of another kind or there is no such file.
+    """
+    if _WINDOWS in windows.name:
+        stem = windows.name.removesuffix(".gz").replace(_WINDOWS, _PDFS)
+        for name in (stem + ".gz", stem):
+            if (windows.parent / name).is_file():
+                return windows.parent / name
+    message = (
+        f"the lengths of these clients are missing: give lengths_path, or put them beside as "
+        f"NAME_{_PDFS} (.gz or not) of NAME_{_WINDOWS}"
+    )
+    raise InputError(Problem(message, file=str(windows)))
+
+
+def chunk_files(directory: Path) -> dict[int, tuple[Path, Path]]:
+    """The trace and the dataset of each client, by number.
+
+    Raises InputError if there are none or one lacks the other.
+    """
+    numbers: dict[int, set[str]] = {}
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError as error:
+        raise InputError(Problem(f"can't be read: {error.strerror}", file=str(directory))) from None
+    for match in filter(None, map(_CHUNK.fullmatch, names)):
+        numbers.setdefault(int(match[1]), set()).add(match[2])
+    if not numbers:
+        message = "no chunk-*-trace.csv and chunk-*-dataset.json here"
+        raise InputError(Problem(message, file=str(directory)))
+    problems = [
+        Problem(f"no such file beside its chunk-{number}-{next(iter(there))}", file=str(missing))
+        for number, there in numbers.items()
+        for kind in ("trace.csv", "dataset.json")
+        if kind not in there
+        for missing in [directory / f"chunk-{number}-{kind}"]
+    ]
+    if problems:
+        raise InputError(problems)
+    return {
+        number: (
+            directory / f"chunk-{number}-trace.csv",
+            directory / f"chunk-{number}-dataset.json",
+        )
+        for number in sorted(numbers)
+    }
+
+
+def _stamps(files: tuple[Path, ...]) -> tuple[tuple[int, int], ...]:
+    """What tells one version of the files from another; of a missing file (0, 0)."""
+
+    def stamp(path: Path) -> tuple[int, int]:
+        try:
+            status = path.stat()
+        except (OSError, ValueError):
+            return 0, 0
+        return status.st_mtime_ns, status.st_size
+
+    return tuple(map(stamp, files))
+
+
+# A run asks for its requests more than once, and reading takes longer than drawing an hour of them.
+@lru_cache(maxsize=2)
+def _read_table(windows: Path, lengths: Path, stamps: tuple[tuple[int, int], ...]) -> Population:
+    rows, wrong_rows = table_rows(_lines(windows), str(windows))
+    found, wrong_lengths = jsonl_lengths(_lines(lengths), str(lengths))
+    _raise_if(wrong_rows, str(windows), wrong_lengths, str(lengths))
+    return _population(rows, found, windows.name, lengths.name, str(lengths))
+
+
+@lru_cache(maxsize=2)
+def _read_chunks(directory: Path, stamps: tuple[tuple[int, int], ...]) -> Population:
+    rows: list[WindowRow] = []
+    lengths: dict[int, tuple[ClientLengths, ...]] = {}
+    problems: list[Problem] = []
+    for number, (trace, dataset) in chunk_files(directory).items():
+        own, wrong = chunk_rows(_lines(trace), str(trace), number)
+        if wrong:
+            problems += _malformed(wrong, str(trace))
+        rows += own
+        last = max((row.window for row in own), default=0)
+        end_s = -(-(last + 1) * WINDOW_S // DAY_S) * DAY_S
+        text = "\n".join(_lines(dataset))
+        lengths[number], wrong_columns = chunk_lengths(text, str(dataset), end_s)
+        problems += wrong_columns
+    if problems:
+        raise InputError(problems)
+    name = directory.resolve().name
+    return _population(
+        rows, lengths, f"{name}/chunk-*-trace.csv", f"{name}/chunk-*-dataset.json", str(directory)
+    )
+
+
+def _population(
+    rows: list[WindowRow],
+    lengths: dict[int, tuple[ClientLengths, ...]],
+    windows_source: str,
+    lengths_source: str,
+    file: str,
+) -> Population:
+    if not rows:
+        raise InputError(
+            Problem("no window with traffic: nothing to simulate", file=windows_source)
+        )
+    without = sorted({row.client for row in rows if not lengths.get(row.client)})
+    if without:
+        shown = ", ".join(map(str, without[:10])) + (", ..." if len(without) > 10 else "")
+        message = f"no lengths for clients that have traffic: {shown}"
+        raise InputError(Problem(message, file=file))
+    return Population(
+        clients=clients_of(rows, lengths),
+        windows_source=windows_source,
+        lengths_source=lengths_source,
+        other_shapes=sum(not row.shape_agrees() for row in rows),
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    from workloads.traces.base import read_bytes
+
+    return read_bytes(path).decode("utf-8-sig", errors="replace").splitlines()
+
+
+def _malformed(rows: list[list[Problem]], file: str) -> list[Problem]:
+    from workloads.traces.base import malformed
+
+    return malformed(rows, file).problems
+
+
+def _raise_if(
+    first: list[list[Problem]], first_file: str, second: list[list[Problem]], second_file: str
+) -> None:
+    """Raises InputError for the malformed rows of both files together."""
+    problems = _malformed(first, first_file) if first else []
+    problems += _malformed(second, second_file) if second else []
+    if problems:
+        raise InputError(problems)
