@@ -16,7 +16,8 @@ from workloads.batch import MAX_REQUESTS, ClosedLoop
 from workloads.schema import Section
 
 CHUNK_ROWS = 1 << 18  # bounds the memory of the uniforms, four to a row
-LEAST_ROWS = 1024  # fewer are not worth a piece of their own
+LEAST_ROWS = 64  # fewer are not worth a piece of their own
+MOST_RPS = 1e9
 
 
 def _not_negligible(rate_rps: float) -> float:
@@ -27,7 +28,7 @@ def _not_negligible(rate_rps: float) -> float:
 
 RequestsPerSecond = Annotated[
     float,
-    Field(gt=0, description="Mean rate of arrivals, requests per second."),
+    Field(gt=0, le=MOST_RPS, description="Mean rate of arrivals, requests per second."),
     AfterValidator(_not_negligible),
 ]
 
@@ -84,12 +85,13 @@ class ArrivalProcess(Section):
         than 100 million would arrive.
         """
         expected = self._expected(count, duration_s)
+        until_s = math.inf if duration_s is None else duration_s
         chunks: list[NDArray[np.float64]] = []
         drawn = 0
         for times in self._pieces(seed, entity, expected) if count != 0 else ():
-            over = duration_s is not None and times.size and times[-1] >= duration_s
+            over = times.size > 0 and times[-1] >= until_s
             if over:
-                times = times[: np.searchsorted(times, duration_s, side="left")]
+                times = times[: np.searchsorted(times, until_s, side="left")]
             if count is not None:
                 times = times[: count - drawn]
             chunks.append(times)
@@ -126,22 +128,26 @@ def checked_factor(factor: float) -> float:
     return factor
 
 
-def piece_sizes(expected: float) -> Iterator[int]:
-    """How many to draw at a time, for ever; the first piece nearly always holds `expected`."""
+def piece_sizes(expected: float, rows_each: float = 1.0) -> Iterator[int]:
+    """How many to draw at a time, for ever; the first piece nearly always holds `expected`.
+
+    `rows_each` is the memory that one takes, in rows of uniforms.
+    """
+    most = max(int(CHUNK_ROWS / max(rows_each, 1.0)), 1)
     drawn = 0
     while True:
         size = max(math.ceil(expected + 6.0 * math.sqrt(expected)) - drawn, LEAST_ROWS)
-        size = min(size, CHUNK_ROWS)
+        size = min(size, most)
         yield size
         drawn += size
 
 
 def running_sums(
-    draw: Callable[[int, int], NDArray[np.float64]], expected: float
+    draw: Callable[[int, int], NDArray[np.float64]], expected: float, rows_each: float = 1.0
 ) -> Iterator[NDArray[np.float64]]:
-    """Sums of the gaps `draw(start, count)` from the first gap on, piece by piece, for ever."""
+    """Sums of the gaps `draw(start, count)` from the first gap on, for ever; see `piece_sizes`."""
     start, reached = 0, 0.0
-    for size in piece_sizes(expected):
+    for size in piece_sizes(expected, rows_each):
         gaps = draw(start, size)
         # Summing on from the last sum, in order, keeps every prefix bit-identical.
         gaps[0] += reached

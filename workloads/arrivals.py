@@ -7,24 +7,34 @@ from typing import Annotated
 from pydantic import Field
 
 from workloads.arrival_process import CHUNK_ROWS, ArrivalProcess, RequestsPerSecond
+from workloads.bursts import BurstArrivals
 from workloads.clients import AllAtOnceArrivals, ClosedLoopArrivals
+from workloads.modulated import ModulatedPoissonArrivals, ModulatedState
 from workloads.renewal import (
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
     WeibullArrivals,
 )
+from workloads.time_varying import DiurnalArrivals, PiecewiseArrivals
+from workloads.trace_times import TraceTimesArrivals
 
 __all__ = [
     "CHUNK_ROWS",
     "AllAtOnceArrivals",
     "ArrivalProcess",
     "Arrivals",
+    "BurstArrivals",
     "ClosedLoopArrivals",
     "DeterministicArrivals",
+    "DiurnalArrivals",
     "GammaArrivals",
+    "ModulatedPoissonArrivals",
+    "ModulatedState",
+    "PiecewiseArrivals",
     "PoissonArrivals",
     "RequestsPerSecond",
+    "TraceTimesArrivals",
     "WeibullArrivals",
 ]
 
@@ -33,6 +43,11 @@ Arrivals = Annotated[
     | DeterministicArrivals
     | GammaArrivals
     | WeibullArrivals
+    | ModulatedPoissonArrivals
+    | PiecewiseArrivals
+    | DiurnalArrivals
+    | BurstArrivals
+    | TraceTimesArrivals
     | AllAtOnceArrivals
     | ClosedLoopArrivals,
     Field(discriminator="kind"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
@@ -92,9 +93,9 @@ class RenewalArrivals(ArrivalProcess):
         """The same process at `factor` times the rate. Raises ValueError for a useless factor."""
         return self._replaced(rate_rps=self.rate_rps * checked_factor(factor))
 
+    @abstractmethod
     def _gaps(self, seed: int, entity: str, start: int, count: int) -> NDArray[np.float64]:
         """The gaps before arrivals `start` to `start + count - 1`, in units of the mean gap."""
-        raise NotImplementedError
 
     def _pieces(self, seed: int, entity: str, expected: float) -> Iterator[NDArray[np.float64]]:
         def draw(start: int, count: int) -> NDArray[np.float64]:
@@ -168,13 +169,16 @@ class PoissonArrivals(RandomGapArrivals):
 
 
 class _VariableGapArrivals(RandomGapArrivals):
+    """Base of the processes whose gaps have a CV of their own."""
+
     cv: CoefficientOfVariation
     stationary: bool = Field(
         True, description="Whether the run begins at an arbitrary moment, not just after a request."
     )
 
+    @abstractmethod
     def _family(self) -> Family:
-        raise NotImplementedError
+        """The law of the gaps."""
 
     def _gaps(self, seed: int, entity: str, start: int, count: int) -> NDArray[np.float64]:
         stationary = self.stationary and not self.rescale_to_nominal
@@ -184,7 +188,8 @@ class _VariableGapArrivals(RandomGapArrivals):
     def describe(self) -> str:
         """The process in a few words, for the provenance of a result."""
         words = f"{self._family()}, {self.rate_rps:g} requests/s, CV {self.cv:g}"
-        return words + self._rescaled()
+        begun = "" if self.stationary or self.rescale_to_nominal else ", begun at a request"
+        return words + begun + self._rescaled()
 
 
 class GammaArrivals(_VariableGapArrivals):
