@@ -24,9 +24,8 @@ from simulator.metrics.capacity import capacity_rps
 from simulator.metrics.window import Window, by_requests, by_seconds
 from simulator.routers import ROUTERS
 from simulator.simulation import Simulation
-from simulator.traffic import generate, has_own_end, is_closed_loop, sample
+from simulator.traffic import generate, sample
 from workloads.batch import RequestBatch
-from workloads.trace import TraceWorkload
 
 if TYPE_CHECKING:
     from simulator.result import Result
@@ -79,7 +78,7 @@ def simulate(
         )
         outcome = serve_with(cost, progress=progress)
         ran_dry = outcome.end_s > batch.arrival_s[-1] and math.isfinite(window.end_s)
-        if not ran_dry or has_own_end(experiment.workload):
+        if not ran_dry or experiment.workload.has_own_end:
             break
     met = _largest_met(pool, outcome)
     notes = [*pool.notes, *extrapolation_notes(costs, pool.gpu.name, met), *_workload_notes(batch)]
@@ -178,7 +177,7 @@ def _rehearsed(
 
 def _closed_loop_rps(experiment: Experiment, pool: ResolvedPool, cost: CostTable) -> float:
     """Most requests per second that the clients of a closed loop can get answered."""
-    if not is_closed_loop(experiment.workload):
+    if not experiment.workload.is_closed_loop:
         return math.inf
     batch = sample(experiment, _SAMPLED_REQUESTS)
     assert batch.closed_loop is not None
@@ -232,7 +231,4 @@ def _workload_notes(batch: RequestBatch) -> list[str]:
 
 
 def _inputs(experiment: Experiment) -> list[str]:
-    workload = experiment.workload
-    if isinstance(workload, TraceWorkload):
-        return [str(workload.resolve(experiment.base_dir))]
-    return []
+    return [str(path) for path in experiment.workload.inputs(experiment.base_dir)]

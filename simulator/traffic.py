@@ -8,29 +8,16 @@ from __future__ import annotations
 
 import math
 
-from simulator.config.experiment import Experiment, Workload
+from simulator.config.experiment import Experiment
 from workloads.arrivals import ClosedLoopArrivals
 from workloads.batch import RequestBatch
 from workloads.synthetic import SyntheticWorkload
-
-
-def has_own_end(workload: Workload) -> bool:
-    """Whether the workload itself says how many requests come, or for how long."""
-    if isinstance(workload, SyntheticWorkload):
-        return workload.num_requests is not None or workload.duration_s is not None
-    return workload.limit is not None or workload.duration_s is not None
-
-
-def is_closed_loop(workload: Workload) -> bool:
-    """Whether clients wait for answers, so that nobody knows beforehand when requests come."""
-    return isinstance(workload, SyntheticWorkload) and isinstance(
-        workload.arrivals, ClosedLoopArrivals
-    )
+from workloads.workload import Workload
 
 
 def sample(experiment: Experiment, count: int) -> RequestBatch:
-    """The first `count` requests of a synthetic workload, to judge by what the others are like."""
-    workload = experiment.workload.model_copy(update={"num_requests": count})
+    """The first `count` requests of a workload, to judge by what the others are like."""
+    workload = experiment.workload.limited(count)
     return workload.generate(experiment.seed, base_dir=experiment.base_dir)
 
 
@@ -41,19 +28,19 @@ def generate(experiment: Experiment, beyond: float, most_rps: float = math.inf) 
     measured by the clock: no more requests per second can be answered. Raises `InputError` as the
     workload does.
     """
-    workload, measure = experiment.workload, experiment.measure
+    workload: Workload = experiment.workload
+    measure = experiment.measure
     duration_s = None
-    if not has_own_end(workload):
+    if not workload.has_own_end:
         if measure.window_s is not None:
             duration_s = (measure.warmup_s or 0.0) + (1.0 + beyond) * measure.window_s
             if isinstance(workload, SyntheticWorkload) and isinstance(
                 workload.arrivals, ClosedLoopArrivals
             ):
                 count = workload.arrivals.concurrency + math.ceil(most_rps * duration_s)
-                workload = workload.model_copy(update={"num_requests": count})
+                workload = workload.limited(count)
         elif measure.window_requests is not None:
             count = (measure.warmup_requests or 0) + measure.window_requests
             count += 1 + math.ceil(beyond * measure.window_requests)
-            field = "num_requests" if isinstance(workload, SyntheticWorkload) else "limit"
-            workload = workload.model_copy(update={field: count})
+            workload = workload.limited(count)
     return workload.generate(experiment.seed, duration_s=duration_s, base_dir=experiment.base_dir)

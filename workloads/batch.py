@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,15 +33,19 @@ class ClosedLoop:
 class Sessions:
     """Requests that belong together: turns of a chat, steps of an agent.
 
-    session_id: int64[n], -1 for a request of no session. turn: int32[n], from 0.
+    session_id: int64[n], -1 for a request of no session. turn: int32[n], which request of its
+    session it is, from 0.
     after: int64[n], the row whose answer lets this request go, `pause_s` (float64[n], seconds)
     later; -1 if it arrives by the clock. A row comes before those that wait for it.
+    query_id: int64[n], equal for the requests that answer one query (an agent's steps between two
+    messages of its user); None if each is a query of its own.
     """
 
     session_id: NDArray[np.int64]
     turn: NDArray[np.int32]
     after: NDArray[np.int64]
     pause_s: NDArray[np.float64]
+    query_id: NDArray[np.int64] | None = None
 
     def check(self, n: int) -> None:
         """Raises ValueError if the columns do not fit `n` requests or each other."""
@@ -58,6 +62,27 @@ class Sessions:
             raise ValueError("after: a request can only wait for an earlier row")
         if n and not (self.pause_s >= 0).all():
             raise ValueError("pause_s: pauses must not be negative")
+        if self.query_id is not None and self.query_id.shape != (n,):
+            raise ValueError(f"query_id: expected int64[{n}]")
+
+    def take(self, rows: NDArray[np.int64]) -> Sessions:
+        """The sessions of `rows` (int64[k]), in that order; all that they wait for must be there.
+
+        Raises ValueError if a row comes before the one it waits for.
+        """
+        place = np.full(len(self.after), -1, dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        after = self.after[rows]
+        moved = np.where(after >= 0, place[after], -1)
+        if (moved[after >= 0] < 0).any() or (moved >= np.arange(len(rows))).any():
+            raise ValueError("after: a request can only wait for an earlier row")
+        return Sessions(
+            session_id=self.session_id[rows],
+            turn=self.turn[rows],
+            after=moved,
+            pause_s=self.pause_s[rows],
+            query_id=None if self.query_id is None else self.query_id[rows],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,3 +160,24 @@ class RequestBatch:
 
     def __len__(self) -> int:
         return len(self.arrival_s)
+
+    def take(self, rows: NDArray[np.int64]) -> RequestBatch:
+        """The requests `rows` (int64[k], in order of arrival).
+
+        Raises ValueError if one waits for a request that is not among them.
+        """
+        loop = self.closed_loop
+        return replace(
+            self,
+            arrival_s=self.arrival_s[rows],
+            prompt_tokens=self.prompt_tokens[rows],
+            thinking_tokens=self.thinking_tokens[rows],
+            answer_tokens=self.answer_tokens[rows],
+            max_tokens=self.max_tokens[rows],
+            class_id=self.class_id[rows],
+            client_id=None if self.client_id is None else self.client_id[rows],
+            difficulty=None if self.difficulty is None else self.difficulty[rows],
+            sessions=None if self.sessions is None else self.sessions.take(rows),
+            segments=None if self.segments is None else self.segments.take(rows),
+            closed_loop=None if loop is None else replace(loop, pause_s=loop.pause_s[rows]),
+        )

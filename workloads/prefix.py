@@ -15,9 +15,10 @@ class PromptSegments:
 
     Two positions hold the same token if and only if their segment and their offset in it are equal;
     a segment always starts at its offset 0. Prompt i is made of the segments `start[i]` to
-    `start[i + 1] - 1`, in order: `segment_id[j]`, `tokens[j]` long. What request i generates is two
-    segments more, its thinking and its answer: a later prompt that quotes them names
-    `output_id[i]`, a thinking segment that was dropped being left out.
+    `start[i + 1] - 1`, in order: `segment_id[j]`, `tokens[j]` long. What request i generates is its
+    thinking and then its answer, of the segments `output_id[i]`. A generated part whose segment
+    stands already in the prompt (or in the thinking) goes on where that ended: a conversation that
+    keeps everything is one growing segment.
 
     start: int64[n + 1], from 0. segment_id, tokens: int64[m]; tokens at least 1.
     output_id: int64[n, 2], never negative; -1 where nobody quotes it.
@@ -56,6 +57,21 @@ class PromptSegments:
         """Length of each prompt, int64[n]."""
         total = np.concatenate(([0], np.cumsum(self.tokens)))
         return np.asarray(total[self.start[1:]] - total[self.start[:-1]], dtype=np.int64)
+
+    @property
+    def highest_id(self) -> int:
+        """The highest id of any segment; -1 if there is none."""
+        highest = int(self.segment_id.max(initial=-1))
+        return max(highest, int(self.output_id.max(initial=-1)))
+
+    def renamed(self, by: int) -> PromptSegments:
+        """The same prompts, `by` added to the id of every segment that has one."""
+        return PromptSegments(
+            start=self.start,
+            segment_id=self.segment_id + by,
+            tokens=self.tokens,
+            output_id=np.where(self.output_id >= 0, self.output_id + by, -1),
+        )
 
     def take(self, rows: NDArray[np.int64]) -> PromptSegments:
         """The prompts of `rows` (int64[k]), in that order."""

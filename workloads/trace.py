@@ -12,12 +12,12 @@ from pydantic import Field, field_validator
 from simulator.errors import InputError, Problem
 from workloads.batch import MAX_TOKENS, RequestBatch
 from workloads.lengths import LengthLaw
-from workloads.schema import Section
 from workloads.synthetic import draw_lengths
 from workloads.traces import READERS, read_trace
+from workloads.workload import Workload, path_problem
 
 
-class TraceWorkload(Section):
+class TraceWorkload(Workload):
     """Arrival times, prompt and answer lengths from a file, optionally with thinking added.
 
     `rate_scale` 2 means twice the requests per second: times are divided by it. The first `limit`
@@ -48,16 +48,23 @@ class TraceWorkload(Section):
         """Where the trace is: `path`, taken from `base_dir` (or the current directory)."""
         return (base_dir or Path()) / os.path.expanduser(self.path)
 
+    @property
+    def limit_field(self) -> str:
+        """Name of the field that bounds how many requests come."""
+        return "limit"
+
+    @property
+    def has_own_end(self) -> bool:
+        """Whether the workload itself says how many requests come, or for how long."""
+        return self.limit is not None or self.duration_s is not None
+
+    def inputs(self, base_dir: Path | None = None) -> list[Path]:
+        """The trace."""
+        return [self.resolve(base_dir)]
+
     def check(self, base_dir: Path | None = None) -> list[Problem]:
         """What is wrong with `path` without reading the file: empty, or that it is missing."""
-        path = self.resolve(base_dir)
-        try:
-            if path.is_file():
-                return []
-            wrong = "is not a file" if path.exists() else "no such file"
-        except OSError as error:  # a name that is too long, a directory that may not be entered
-            return [Problem(f"can't be read: {error.strerror}", field="workload.path")]
-        return [Problem(f"{wrong}: {path}", field="workload.path")]
+        return path_problem(self.resolve(base_dir), "workload.path")
 
     def generate(
         self, seed: int, *, duration_s: float | None = None, base_dir: Path | None = None

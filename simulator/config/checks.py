@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from simulator.config.experiment import Experiment, PoolSettings, Workload
+from simulator.config.experiment import Experiment, PoolSettings
 from simulator.config.resolve import resolve_pool
 from simulator.errors import InputError, Problem
-from workloads.synthetic import SyntheticWorkload
-from workloads.trace import TraceWorkload
+from workloads.workload import Workload
 
 
 def check_experiment(experiment: Experiment) -> list[Problem]:
@@ -33,11 +32,9 @@ def check_pool(name: str, pool: PoolSettings) -> list[Problem]:
 
 
 def check_workload(workload: Workload, *, read_trace: bool = True) -> list[Problem]:
-    """Whether the trace is there and, with `read_trace`, whether its rows can be read."""
-    if not isinstance(workload, TraceWorkload):
-        return []
+    """Whether the files are there and, with `read_trace`, whether their rows can be read."""
     problems = workload.check()
-    if read_trace and not problems:
+    if read_trace and not problems and workload.inputs():
         try:
             workload.generate(seed=0)
         except InputError as error:
@@ -46,13 +43,10 @@ def check_workload(workload: Workload, *, read_trace: bool = True) -> list[Probl
 
 
 def _length_problems(experiment: Experiment) -> list[Problem]:
-    """A synthetic workload has to end somewhere."""
-    workload = experiment.workload
-    if not isinstance(workload, SyntheticWorkload):
+    """A workload that is drawn has to end somewhere."""
+    if not experiment.workload.needs_an_end:
         return []
-    if workload.num_requests or workload.duration_s or experiment.arrivals_duration_s:
-        return []
-    if experiment.measure.num_requests:
+    if experiment.arrivals_duration_s or experiment.measure.num_requests:
         return []
     message = "must say how much: give num_requests or duration_s here, or measure.window_s"
     return [Problem(message, field="workload")]

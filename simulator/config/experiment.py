@@ -27,13 +27,12 @@ from simulator.core_yaml import dump_yaml
 from simulator.cost.number_formats import KvCacheDtype, WeightDtype
 from simulator.routers import ROUTERS
 from workloads.batch import MAX_REQUESTS
-from workloads.synthetic import SyntheticWorkload
-from workloads.trace import TraceWorkload
+from workloads.kinds import AnyWorkload
+from workloads.slo import Slo
 
 PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
 # Names the default result directory, so it must be a safe file name.
 ExperimentName = Annotated[str, StringConstraints(pattern=r"^\w[\w .+-]{0,99}$")]
-Workload = Annotated[SyntheticWorkload | TraceWorkload, Field(discriminator="kind")]
 
 # Beyond any engine in use; a slip of the keyboard should not fill memory with cost tables.
 MAX_SEQS = 2**16
@@ -194,23 +193,6 @@ class Measure(_Settings):
         return (self.warmup_requests or 0) + self.window_requests
 
 
-class Slo(_Settings):
-    """Targets a request must meet to count as goodput; any subset."""
-
-    ttft_s: float | None = Field(None, gt=0)
-    """Time from arrival to the first token of any kind, in seconds."""
-    ttfo_s: float | None = Field(None, gt=0)
-    """Time from arrival to the first answer token, in seconds."""
-    tpot_s: float | None = Field(None, gt=0)
-    """Mean time per output token after the first, in seconds."""
-    e2el_s: float | None = Field(None, gt=0)
-    """Time from arrival to the last token, in seconds."""
-
-    def targets(self) -> dict[str, float]:
-        """The targets that were given, in seconds, by name."""
-        return {name: value for name, value in self if value is not None}
-
-
 class Experiment(_Settings):
     """One experiment: what is served, by what, for which requests, and what is measured.
 
@@ -226,8 +208,8 @@ class Experiment(_Settings):
     """The pools of the cluster by name; exactly one for now."""
     router: RouterSettings = RouterSettings()
     """Which replica gets a request."""
-    workload: Workload
-    """The requests: synthetic, or read from a trace."""
+    workload: AnyWorkload
+    """The requests: drawn from laws, or read from a trace."""
     measure: Measure = Measure()
     """Which part of the run is measured; default: everything."""
     slo: Slo = Slo()

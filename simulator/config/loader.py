@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from simulator.config.checks import check_experiment, check_pool, check_workload
-from simulator.config.experiment import Experiment, PoolSettings, Workload
+from simulator.config.experiment import Experiment, PoolSettings
 from simulator.config.messages import explain
 from simulator.config.overrides import Override, apply_override, parse_override
 from simulator.config.resolve import names_a_file, resolved
@@ -27,8 +27,9 @@ from simulator.config.source import (
     read_yaml,
 )
 from simulator.errors import InputError, Problem
+from workloads.kinds import AnyWorkload
 
-_WORKLOAD: TypeAdapter[Any] = TypeAdapter(Workload)
+_WORKLOAD: TypeAdapter[Any] = TypeAdapter(AnyWorkload)
 
 
 def load_experiment(

@@ -23,7 +23,7 @@ def test_more_requests_begin_with_the_same_requests(monkeypatch):
     few, many = workload(num_requests=10).generate(4), workload(num_requests=1000).generate(4)
     for name in COLUMNS:
         assert np.array_equal(getattr(few, name), getattr(many, name)[:10]), name
-    monkeypatch.setattr("workloads.synthetic.CHUNK_ROWS", 33)  # however it is cut in pieces
+    monkeypatch.setattr("workloads.queries.CHUNK_ROWS", 33)  # however it is cut in pieces
     pieces = workload(num_requests=1000).generate(4)
     for name in COLUMNS:
         assert np.array_equal(getattr(pieces, name), getattr(many, name)), name

@@ -1,0 +1,62 @@
+"""Classes of queries: what they are like, how many there are, what they are worth."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import yaml
+from pydantic import Field, model_validator
+
+from workloads.arrivals import Arrivals
+from workloads.queries import QueryLaws
+from workloads.sessions import SessionLaws
+from workloads.slo import Slo
+
+
+@lru_cache(maxsize=1)
+def task_presets() -> dict[str, dict[str, Any]]:
+    """Every preset of `task_presets.yaml`: name -> fields of a `TaskClass`."""
+    text = resources.files("workloads").joinpath("task_presets.yaml").read_text(encoding="utf-8")
+    return {name: content["class"] for name, content in yaml.safe_load(text).items()}
+
+
+class TaskClass(QueryLaws):
+    """One class of a mix.
+
+    `preset` fills in what is not said here, by the name of a class in `task_presets.yaml`. `share`
+    is the class's part of the mix's arrivals, relative to the other shares; `arrivals` instead
+    gives it arrivals of its own. What arrives are queries or, with `session`, whole sessions.
+    `client` is who sends them (default: a client named like the class). `value_usd` is what a
+    correct answer is worth; `slo` replaces the experiment's for this class.
+    """
+
+    preset: str | None = Field(
+        None, json_schema_extra=lambda schema: schema.update(enum=[*task_presets()])
+    )
+    share: float = Field(1.0, gt=0, le=1e9)
+    arrivals: Arrivals | None = None
+    session: SessionLaws | None = None
+    client: str | None = Field(None, min_length=1)
+    value_usd: float | None = Field(None, ge=0)
+    slo: Slo | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("preset"), str):
+            return data
+        name = data["preset"]
+        if name not in task_presets():
+            known = ", ".join(sorted(task_presets()))
+            raise ValueError(f"unknown preset {name!r}; known: {known}")
+        preset = task_presets()[name]
+        if data.get("answer_tokens") or data.get("output_tokens"):
+            whole = ("answer_tokens", "output_tokens", "thinking_ratio")
+            preset = {key: value for key, value in preset.items() if key not in whole}
+        merged = {**preset, **data}
+        for key in ("session", "difficulty", "slo"):
+            if isinstance(preset.get(key), dict) and isinstance(data.get(key), dict):
+                merged[key] = {**preset[key], **data[key]}
+        return merged

@@ -1,0 +1,105 @@
+"""What every kind of workload can be asked."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from simulator.errors import InputError, Problem
+from workloads.batch import MAX_REQUESTS, RequestBatch
+from workloads.schema import Section
+
+
+class Workload(Section):
+    """Base of the workload kinds: a mapping of the experiment file that requests come from.
+
+    `limit_field` is the field that bounds the number of requests.
+    """
+
+    @property
+    def limit_field(self) -> str:
+        """Name of the field that bounds how many requests come."""
+        return "num_requests"
+
+    @property
+    @abstractmethod
+    def has_own_end(self) -> bool:
+        """Whether the workload itself says how many requests come, or for how long."""
+
+    @property
+    def is_closed_loop(self) -> bool:
+        """Whether clients wait for answers, so that nobody knows beforehand when requests come."""
+        return False
+
+    @property
+    def needs_an_end(self) -> bool:
+        """Whether requests would come for ever if nothing bounded them."""
+        return False
+
+    @abstractmethod
+    def generate(
+        self, seed: int, *, duration_s: float | None = None, base_dir: Path | None = None
+    ) -> RequestBatch:
+        """The requests of `seed`.
+
+        `duration_s` ends the arrivals if the workload itself sets no end; relative paths start at
+        `base_dir` (or the current directory). Raises InputError for files that are missing or
+        malformed, or if no request arrives.
+        """
+
+    def limited(self, count: int) -> Workload:
+        """The same workload, ending after `count` requests."""
+        return self.model_copy(update={self.limit_field: count})
+
+    def inputs(self, base_dir: Path | None = None) -> list[Path]:
+        """The files that requests are read from."""
+        return []
+
+    def check(self, base_dir: Path | None = None) -> list[Problem]:
+        """What is wrong with `inputs` without reading them: none is there, or no file."""
+        return []
+
+
+def path_problem(path: Path, field: str) -> list[Problem]:
+    """What is wrong with a path, without opening the file: missing, no file, not to be entered."""
+    try:
+        if path.is_file():
+            return []
+        wrong = "is not a file" if path.exists() else "no such file"
+    except OSError as error:  # a name that is too long, a directory that may not be entered
+        return [Problem(f"can't be read: {error.strerror}", field=field)]
+    return [Problem(f"{wrong}: {path}", field=field)]
+
+
+class DrawnWorkload(Workload):
+    """Base of the kinds whose requests are drawn from laws, without end unless one is given."""
+
+    num_requests: int | None = Field(None, ge=1, le=MAX_REQUESTS)
+    duration_s: float | None = Field(None, gt=0)
+
+    @property
+    def has_own_end(self) -> bool:
+        """Whether the workload itself says how many requests come, or for how long."""
+        return self.num_requests is not None or self.duration_s is not None
+
+    @property
+    def needs_an_end(self) -> bool:
+        """Whether requests would come for ever if nothing bounded them."""
+        return not self.has_own_end
+
+    def bounded(self, batch: RequestBatch, duration_s: float | None) -> RequestBatch:
+        """The requests of `batch` that come before `duration_s`, `num_requests` at most.
+
+        Raises InputError if none is left.
+        """
+        n = len(batch)
+        if duration_s is not None:
+            n = int(np.searchsorted(batch.arrival_s, duration_s, side="left"))
+        n = min(n, self.num_requests or n)
+        if n == 0:
+            message = f"no request arrives in {duration_s:g} s"
+            raise InputError(Problem(message, field="workload.arrivals"))
+        return batch if n == len(batch) else batch.take(np.arange(n))
