@@ -54,5 +54,6 @@ class ContinuousLaw(Law):
 
     def describe(self) -> str:
         """The law in a few words."""
-        bounds = f"at least {self.min}" if self.max is None else f"{self.min} to {self.max}"
+        low, high = self.support()
+        bounds = f"at least {low}" if high == MAX_TOKENS else f"{low} to {high}"
         return f"{self.parameters()}, {bounds} tokens"

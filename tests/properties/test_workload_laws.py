@@ -1,92 +1,14 @@
 import gzip
-import math
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.errors import InputError
-from simulator.rng import uniforms
 from workloads.arrivals import AllAtOnceArrivals, DeterministicArrivals, PoissonArrivals
-from workloads.lengths import (
-    ConstantLength,
-    LognormalLength,
-    LognormalMixtureLength,
-    UniformLength,
-)
 from workloads.traces import azure_llm, read_trace
 
-DRAWS = 20_000
-# One wrong alarm in 1e9 examples: ln(2 / 1e-9).
-RARE = math.log(2e9)
-
 seeds = st.integers(-(2**63), 2**63)
-mus = st.floats(-2, 12)
-sigmas = st.floats(0.01, 3)
-
-
-@st.composite
-def bounds(draw):
-    low = draw(st.integers(0, 3000))
-    return {"min": low, "max": low + draw(st.integers(0, 40_000))}
-
-
-@st.composite
-def mixtures(draw):
-    shares = draw(st.lists(st.integers(1, 100), min_size=1, max_size=4))
-    return LognormalMixtureLength(
-        weights=[share / sum(shares) for share in shares],
-        mu=[draw(mus) for _ in shares],
-        sigma=[draw(sigmas) for _ in shares],
-        **draw(bounds()),
-    )
-
-
-laws = st.one_of(
-    st.builds(ConstantLength, tokens=st.integers(0, 40_000)),
-    bounds().map(lambda both: UniformLength(**both)),
-    st.builds(
-        lambda mu, sigma, both: LognormalLength(mu=mu, sigma=sigma, **both), mus, sigmas, bounds()
-    ),
-    mixtures(),
-)
-
-
-@settings(deadline=None, max_examples=60)
-@given(law=laws, seed=seeds)
-def test_draws_follow_the_law(law, seed):
-    low, high = law.support()
-    drawn = law.quantile(uniforms(seed, "answer", "default", DRAWS)[:, 0])
-    assert drawn.dtype == np.int64
-    assert drawn.min() >= low
-    assert drawn.max() <= high
-
-    tokens = np.arange(low - 1, high + 1)
-    survival = law.survival(tokens)
-    assert survival[0] == 1
-    assert survival[-1] == 0
-    assert (np.diff(survival) <= 0).all()
-    # Dvoretzky-Kiefer-Wolfowitz: the largest gap between the law and what was drawn.
-    at_or_below = np.searchsorted(np.sort(drawn), tokens, side="right")
-    assert np.abs(1 - at_or_below / DRAWS - survival).max() <= math.sqrt(RARE / (2 * DRAWS))
-
-    # The mean, within the standard error by Bernstein's bound (valid however skewed the law is).
-    above_low = np.arange(high - low)
-    second_moment = float(((2 * above_low + 1) * survival[1:-1]).sum())
-    variance = max(second_moment - (law.mean() - low) ** 2, 0.0)
-    tolerance = math.sqrt(2 * variance * RARE / DRAWS) + 2 * (high - low) * RARE / (3 * DRAWS)
-    assert abs(drawn.mean() - law.mean()) <= tolerance + 1e-6
-    assert low <= law.mean() <= high + 1e-6
-
-
-@settings(deadline=None, max_examples=40)
-@given(law=laws, seed=seeds, start=st.integers(0, 2**40), count=st.integers(1, 50))
-def test_a_length_depends_only_on_its_own_uniform(law, seed, start, count):
-    whole = law.quantile(uniforms(seed, "prompt", "default", 60, start)[:, 0])
-    first = law.quantile(uniforms(seed, "prompt", "default", count, start)[:, 0])
-    assert np.array_equal(first, whole[:count])
-    last = law.quantile(uniforms(seed, "prompt", "default", 1, start + 59)[:, 0])
-    assert last[0] == whole[59]
 
 
 @settings(deadline=None, max_examples=60)
