@@ -1,34 +1,42 @@
-"""What a trace reader gives, and the errors all readers share."""
+"""What a trace reader gives, and what every reader does at its end."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InputError, Problem
 from simulator.registry import Registry
-from workloads.batch import Sessions
+from workloads.batch import RequestBatch, Sessions
 from workloads.prefix import PromptSegments
+from workloads.traces.parsing.head import Head
+from workloads.traces.parsing.problems import malformed
+from workloads.traces.parsing.source import Source, read_bytes
 
-MAX_LISTED_ROWS = 20
-GZIP_MAGIC = b"\x1f\x8b"
+__all__ = [
+    "READERS",
+    "TraceReader",
+    "TraceRows",
+    "malformed",
+    "read_bytes",
+    "rows_to_batch",
+    "usable_rows",
+]
 
 
 @dataclass(frozen=True, eq=False)
 class TraceRows:
     """The usable rows of a trace, sorted by time; rows of equal times in the file's order.
 
-    arrival_s: float64[n], seconds from the earliest row of the file. prompt_tokens,
-    answer_tokens: int64[n], all at least 1. thinking_tokens: int64[n], at least 0, or None where
-    the format does not record it. class_id, client_id: int32[n], indices into the names; None
-    where the format has no such column. sessions, segments: as in `RequestBatch`; None likewise.
+    arrival_s: float64[n], seconds from the earliest row of the file, or from the start that its
+    format names. prompt_tokens, answer_tokens: int64[n], all at least 1. thinking_tokens: int64[n],
+    at least 0, or None where the format does not record it. class_id, client_id: int32[n], indices
+    into the names; None where the format has no such column. max_tokens, difficulty, sessions,
+    segments: as in `RequestBatch`; None likewise.
     estimated: names of columns that were not measured but guessed, such as tokens from characters.
     dropped: reason -> rows left out.
     """
@@ -41,6 +49,8 @@ class TraceRows:
     class_names: tuple[str, ...] = ()
     client_id: NDArray[np.int32] | None = None
     client_names: tuple[str, ...] = ()
+    max_tokens: NDArray[np.int64] | None = None
+    difficulty: NDArray[np.float64] | None = None
     sessions: Sessions | None = None
     segments: PromptSegments | None = None
     estimated: tuple[str, ...] = ()
@@ -51,62 +61,70 @@ class TraceRows:
 
 
 class TraceReader(Protocol):
-    """One trace format. `title` names it in results, `layout` describes it in messages."""
+    """One trace format: a class whose instances take no argument that must be given.
 
-    title: str
-    layout: str
+    `title` names it in results, `layout` describes it in messages. A reader that has options is a
+    dataclass with a field for each.
+    """
 
-    def matches(self, first_line: str) -> bool:
-        """Whether a file that begins with this line (without line end) is of this format."""
+    title: ClassVar[str]
+    layout: ClassVar[str]
 
-    def read(self, content: bytes, file: str) -> TraceRows:
-        """Parses a whole file, already decompressed; `file` is its name for messages.
+    def matches(self, head: Head) -> bool:
+        """Whether a file that begins like this is of this format."""
+
+    def read(self, source: Source) -> TraceRows:
+        """Parses a whole file, piece by piece.
 
         Raises InputError naming every malformed row (the first 20 in full).
         """
 
 
-READERS: Registry[type[TraceReader]] = Registry("trace format")
+READERS: Registry[type[Any]] = Registry("trace format")
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file, decompressed if it begins like gzip, whatever its suffix.
+def usable_rows(
+    time: NDArray[Any], reasons: Sequence[tuple[str, NDArray[np.bool_]]], file: str
+) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """The rows to keep, int64[k], in order of time, and how many are left out by which reason.
 
-    Raises InputError if there is no such file, or if it can't be read or decompressed.
+    `reasons`: (text, bool[n] of the rows that it applies to); a row counts for the first of its
+    reasons. Raises InputError if no row is left.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(Problem("no such file", file=str(path))) from None
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(Problem(f"can't be read: {reason}", file=str(path))) from None
-    if content.startswith(GZIP_MAGIC):
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
-            message = f"damaged or truncated gzip file: {error}"
-            raise InputError(Problem(message, file=str(path))) from None
-    if not content.strip():
-        raise InputError(Problem("the file is empty", file=str(path)))
-    return content
+    if not len(time):
+        raise InputError(Problem("holds no requests", file=file))
+    left_out = np.zeros(len(time), dtype=bool)
+    dropped = {}
+    for reason, applies in reasons:
+        count = int((applies & ~left_out).sum())
+        if count:
+            dropped[reason] = count
+        left_out |= applies
+    rows = np.flatnonzero(~left_out)
+    if not len(rows):
+        why = " or ".join(dropped)
+        raise InputError(Problem(f"every row is left out ({why}): nothing to simulate", file=file))
+    order = np.argsort(time[rows], kind="stable")
+    return rows[order], dropped
 
 
-def first_line(content: bytes) -> str:
-    """The first line of a file, without line end or byte-order mark; bad bytes as U+FFFD."""
-    line = content[:4096].splitlines()[0].removeprefix(b"\xef\xbb\xbf")
-    return line.decode("utf-8", errors="replace").strip()
-
-
-def malformed(rows: Iterable[list[Problem]], file: str) -> InputError:
-    """One error for all malformed rows: the problems of the first 20, then how many more."""
-    problems: list[Problem] = []
-    unlisted = 0
-    for count, row in enumerate(rows):
-        if count < MAX_LISTED_ROWS:
-            problems += row
-        else:
-            unlisted += 1
-    if unlisted:
-        problems.append(Problem(f"... and {unlisted:,} more malformed rows", file=file))
-    return InputError(problems)
+def rows_to_batch(rows: TraceRows, provenance: dict[str, str] | None = None) -> RequestBatch:
+    """The rows of a trace as requests: no thinking and no cap where the trace records none."""
+    n = len(rows)
+    thinking, cap, kind = rows.thinking_tokens, rows.max_tokens, rows.class_id
+    return RequestBatch(
+        arrival_s=rows.arrival_s,
+        prompt_tokens=rows.prompt_tokens,
+        thinking_tokens=np.zeros(n, dtype=np.int64) if thinking is None else thinking,
+        answer_tokens=rows.answer_tokens,
+        max_tokens=np.zeros(n, dtype=np.int64) if cap is None else cap,
+        class_id=np.zeros(n, dtype=np.int32) if kind is None else kind,
+        class_names=rows.class_names or ("default",),
+        client_id=rows.client_id,
+        client_names=rows.client_names or ("default",),
+        difficulty=rows.difficulty,
+        sessions=rows.sessions,
+        segments=rows.segments,
+        provenance=provenance or {},
+        dropped=dict(rows.dropped),
+    )
