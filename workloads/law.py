@@ -25,7 +25,6 @@ Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 
 TABLE_TOKENS = 1 << 16  # a law's CDF is tabulated token by token for this many tokens
 COARSE_STEPS = 1 << 12  # and at this many points, evenly spaced in the logarithm, above them
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
 
 
 class Law(Section):
@@ -87,8 +86,9 @@ class Law(Section):
         tokens, _ = _table(self)
         edges = tokens[tokens >= start] - 0.5  # k stands for k - 1/2 to k + 1/2
         middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
-        at = middle[:, None] + half[:, None] * _NODES
-        return float(half @ (self.survival(at) @ _WEIGHTS))
+        nodes, weights = np.polynomial.legendre.leggauss(5)
+        at = middle[:, None] + half[:, None] * nodes
+        return float(half @ (self.survival(at) @ weights))
 
 
 @lru_cache(maxsize=128)  # half a megabyte each

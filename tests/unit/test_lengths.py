@@ -15,6 +15,7 @@ from workloads.lengths import (
     UniformLength,
 )
 from workloads.presets import length_presets
+from workloads.synthetic import draw_lengths
 
 ADAPTER = TypeAdapter(LengthLaw)
 SHARED = Path(__file__).parents[2] / "../shared/data/workloads"
@@ -172,3 +173,15 @@ def test_bad_laws_are_refused(content, message):
 def test_the_schema_lists_the_presets():
     names = ADAPTER.json_schema()["$defs"]["PresetLength"]["properties"]["name"]["enum"]
     assert sorted(names) == sorted(length_presets())
+
+
+def test_draws_are_the_same_however_they_are_asked_for(monkeypatch):
+    law = LognormalLength(mu=6.0, sigma=1.0, max=9000)
+    whole = draw_lengths(law, 3, "thinking", "chat", 500)
+    assert np.array_equal(whole[:77], draw_lengths(law, 3, "thinking", "chat", 77))
+    again = draw_lengths(law, 3, "thinking", "chat", 500, sample=1)
+    assert abs(np.corrcoef(np.log(whole), np.log(again))[0, 1]) < 5 / np.sqrt(500)
+    assert not np.array_equal(whole, draw_lengths(law, 3, "thinking", "code", 500))
+    monkeypatch.setattr("workloads.synthetic.CHUNK_ROWS", 33)  # however it is cut in pieces
+    assert np.array_equal(whole, draw_lengths(law, 3, "thinking", "chat", 500))
+    assert np.array_equal(again, draw_lengths(law, 3, "thinking", "chat", 500, sample=1))
