@@ -1,4 +1,4 @@
-"""Published distributions of lengths: one line a client and time, or ServeGen's file a client."""
+"""Published distributions of lengths: lines for a client and time, or ServeGen's files."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from simulator.errors import Problem
 from workloads.batch import MAX_TOKENS
-from workloads.population.model import ClientLengths
+from workloads.population.model import MAX_T_S, ClientLengths
 from workloads.population.pmf import RatioPmf, TokenPmf
+from workloads.traces.parsing.problems import BadRows
 
 _MAX_SHOWN = 3  # problems listed of one row: a bad array has thousands
 _SUM_TOLERANCE = 1e-3
-_MAX_T_S = 366 * 86_400
+_COLUMNS = ("input_tokens", "output_tokens", "reason_ratio")
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Probabilities = Annotated[list[Probability], Field(min_length=1)]
-Seconds = Annotated[int, Field(ge=0, le=_MAX_T_S)]
+Seconds = Annotated[int, Field(ge=0, le=MAX_T_S)]
 
 
 class _Row(BaseModel):
@@ -51,66 +51,62 @@ class _Ratio(_Row):
 class _Lengths(_Row):
     client_id: Annotated[int, Field(ge=0)]
     window_start_s: Seconds
-    window_len_s: Annotated[int, Field(gt=0, le=_MAX_T_S)]
+    window_len_s: Annotated[int, Field(gt=0, le=MAX_T_S)]
     input_tokens: _Tokens
     output_tokens: _Tokens
     reason_ratio: _Ratio | None = None
 
 
-def jsonl_lengths(
-    lines: list[str], file: str
-) -> tuple[dict[int, tuple[ClientLengths, ...]], list[list[Problem]]]:
-    """The lengths of each client, by number, and the problems of each malformed line."""
+def jsonl_lengths(lines: list[str], bad: BadRows) -> dict[int, tuple[ClientLengths, ...]]:
+    """The lengths of each client, by number; malformed lines go into `bad`."""
     found: dict[int, list[ClientLengths]] = {}
-    problems: list[list[Problem]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = _Lengths.model_validate_json(line)
         except ValidationError as error:
-            problems.append(_listed(error, file, number))
+            bad.add(number, *_listed(error))
             continue
         own = found.setdefault(row.client_id, [])
-        start_s, end_s = row.window_start_s, row.window_start_s + row.window_len_s
-        if any(start_s < other.end_s and other.start_s < end_s for other in own):
-            message = "overlaps another window of this client"
-            problems.append([Problem(message, file, number, "window_start_s")])
+        lengths = _client_lengths(row)
+        if any(lengths.start_s < one.end_s and one.start_s < lengths.end_s for one in own):
+            bad.add(number, ("window_start_s", "overlaps another window of this client"))
             continue
-        own.append(_client_lengths(row, start_s, end_s))
-    return {client: _ordered(own) for client, own in found.items()}, problems
+        own.append(lengths)
+    return {
+        client: tuple(sorted(own, key=lambda one: one.start_s)) for client, own in found.items()
+    }
 
 
-def chunk_lengths(
-    text: str, file: str, end_s: int
-) -> tuple[tuple[ClientLengths, ...], list[Problem]]:
-    """The lengths in ServeGen's `chunk-<client>-dataset.json`, and what is wrong with it.
+def chunk_lengths(text: str, bad: BadRows, end_s: int) -> tuple[ClientLengths, ...]:
+    """The lengths in ServeGen's `chunk-<client>-dataset.json`; what is wrong goes into `bad`.
 
     Keys are start times in seconds, each lasting to the next, the last one to `end_s`; values hold
     one text a column, "{length: probability, ...}". A time with an empty column has no lengths.
     """
     try:
         windows = json.loads(text)
-    except ValueError as error:
-        return (), [Problem(f"not JSON: {error}", file)]
-    if not isinstance(windows, dict) or not all(_is_time(key) for key in windows):
-        return (), [Problem("expected an object whose keys are times in seconds", file)]
-    starts = sorted(int(key) for key in windows)
+    except (ValueError, RecursionError) as error:
+        bad.add(None, (None, f"not JSON: {error}"))
+        return ()
+    if not isinstance(windows, dict) or not all(map(_is_time, windows)):
+        bad.add(None, (None, "expected an object whose keys are times in seconds"))
+        return ()
+    starts = sorted(map(int, windows))
+    ends = [*starts[1:], max([end_s, *(start + 1 for start in starts)])]
     found: list[ClientLengths] = []
-    problems: list[Problem] = []
-    for start_s, next_s in zip(
-        starts, [*starts[1:], max(end_s, starts[-1] + 1) if starts else 0], strict=True
-    ):
+    for start_s, next_s in zip(starts, ends, strict=False):
         try:
             row = _chunk_row(windows[str(start_s)], start_s, next_s)
         except ValidationError as error:
-            problems += _listed(error, file, None, f"{start_s}.")
+            bad.add(None, *_listed(error, f"{start_s}."))
         except ValueError as error:
-            problems.append(Problem(str(error), file, field=str(start_s)))
+            bad.add(None, (str(start_s), str(error)))
         else:
             if row is not None:
-                found.append(_client_lengths(row, start_s, next_s))
-    return tuple(found), problems
+                found.append(_client_lengths(row))
+    return tuple(found)
 
 
 def _chunk_row(columns: Any, start_s: int, end_s: int) -> _Lengths | None:
@@ -133,9 +129,6 @@ def _chunk_row(columns: Any, start_s: int, end_s: int) -> _Lengths | None:
     return _Lengths.model_validate(row)
 
 
-_COLUMNS = ("input_tokens", "output_tokens", "reason_ratio")
-
-
 def _pairs(text: str, name: str) -> list[tuple[float, float]]:
     """The pairs of a text such as "{0.0: 0.25, 0.002: 0.75}", in the order of the keys."""
     body = text.strip()
@@ -154,19 +147,14 @@ def _pairs(text: str, name: str) -> list[tuple[float, float]]:
     return sorted(pairs)
 
 
-def _client_lengths(row: _Lengths, start_s: int, end_s: int) -> ClientLengths:
-    ratio = None if row.reason_ratio is None else RatioPmf.of(row.reason_ratio.prob)
+def _client_lengths(row: _Lengths) -> ClientLengths:
     return ClientLengths(
-        start_s=start_s,
-        end_s=end_s,
+        start_s=row.window_start_s,
+        end_s=row.window_start_s + row.window_len_s,
         prompt=TokenPmf.of(row.input_tokens.value, row.input_tokens.prob),
         output=TokenPmf.of(row.output_tokens.value, row.output_tokens.prob),
-        ratio=ratio,
+        ratio=None if row.reason_ratio is None else RatioPmf.of(row.reason_ratio.prob),
     )
-
-
-def _ordered(lengths: list[ClientLengths]) -> tuple[ClientLengths, ...]:
-    return tuple(sorted(lengths, key=lambda one: one.start_s))
 
 
 def _require_sum(probabilities: list[float]) -> None:
@@ -176,21 +164,19 @@ def _require_sum(probabilities: list[float]) -> None:
 
 
 def _is_time(key: str) -> bool:
-    return bool(re.fullmatch("0|[1-9][0-9]{0,8}", key)) and int(key) <= _MAX_T_S
+    return bool(re.fullmatch("0|[1-9][0-9]{0,8}", key)) and int(key) <= MAX_T_S
 
 
-def _listed(error: ValidationError, file: str, line: int | None, prefix: str = "") -> list[Problem]:
-    """The first problems of a row, each with its field, then how many more."""
+def _listed(error: ValidationError, prefix: str = "") -> list[tuple[str | None, str]]:
+    """The first problems of a row, (field, message) each, then how many more."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    problems = [
-        Problem(
-            one["msg"].removeprefix("Value error, "),
-            file,
-            line,
+    listed: list[tuple[str | None, str]] = [
+        (
             prefix + ".".join(str(part) for part in one["loc"]) or None,
+            one["msg"].removeprefix("Value error, "),
         )
         for one in found[:_MAX_SHOWN]
     ]
     if len(found) > _MAX_SHOWN:
-        problems.append(Problem(f"... and {len(found) - _MAX_SHOWN:,} more problems", file, line))
-    return problems
+        listed.append((None, f"... and {len(found) - _MAX_SHOWN:,} more problems"))
+    return listed

@@ -16,6 +16,9 @@ WINDOW_S = 600
 
 DAY_S = 86_400
 
+MAX_T_S = 366 * DAY_S
+"""Times beyond a year are taken for a mistake, such as dates."""
+
 
 @dataclass(frozen=True, eq=False)
 class ClientLengths:

@@ -11,6 +11,8 @@ from simulator.errors import InputError, Problem
 from workloads.population.length_rows import chunk_lengths, jsonl_lengths
 from workloads.population.model import DAY_S, WINDOW_S, ClientLengths, Population
 from workloads.population.window_rows import WindowRow, chunk_rows, clients_of, table_rows
+from workloads.traces.parsing.problems import BadRows
+from workloads.traces.parsing.source import Source
 
 _CHUNK = re.compile(r"chunk-([0-9]{1,9})-(trace\.csv|dataset\.json)")
 _WINDOWS, _PDFS = "windows.csv", "pdfs.jsonl"
@@ -20,7 +22,7 @@ def read_population(windows: Path, lengths: Path | None = None) -> Population:
     """Reads a population.
 
     `windows` is a table with the columns client_id, t_s, rate_rps, iat_cv, pattern, shape, scale,
-    plain or gzip, and `lengths` JSONL with one line a client and time (None: `companion(windows)`);
+    plain, gzip or zstd, and `lengths` JSONL, a line for a client and time (None: `companion`'s);
     or `windows` is a directory of `chunk-*-trace.csv` and `chunk-*-dataset.json`, as in
     `data/reason/deepseek-r1` of alibaba/ServeGen, and `lengths` is None.
 
@@ -102,76 +104,63 @@ def _stamps(files: tuple[Path, ...]) -> tuple[tuple[int, int], ...]:
 # A run asks for its requests more than once, and reading takes longer than drawing an hour of them.
 @lru_cache(maxsize=2)
 def _read_table(windows: Path, lengths: Path, stamps: tuple[tuple[int, int], ...]) -> Population:
-    rows, wrong_rows = table_rows(_lines(windows), str(windows))
-    found, wrong_lengths = jsonl_lengths(_lines(lengths), str(lengths))
-    _raise_if(wrong_rows, str(windows), wrong_lengths, str(lengths))
-    return _population(rows, found, windows.name, lengths.name, str(lengths))
+    bad = [BadRows(str(windows)), BadRows(str(lengths))]
+    rows = table_rows(_lines(windows), bad[0])
+    found = jsonl_lengths(_lines(lengths), bad[1])
+    _check(bad)
+    return _population(rows, found, windows.name, lengths)
 
 
 @lru_cache(maxsize=2)
 def _read_chunks(directory: Path, stamps: tuple[tuple[int, int], ...]) -> Population:
     rows: list[WindowRow] = []
     lengths: dict[int, tuple[ClientLengths, ...]] = {}
-    problems: list[Problem] = []
+    bad: list[BadRows] = []
     for number, (trace, dataset) in chunk_files(directory).items():
-        own, wrong = chunk_rows(_lines(trace), str(trace), number)
-        if wrong:
-            problems += _malformed(wrong, str(trace))
+        bad += [BadRows(str(trace)), BadRows(str(dataset))]
+        own = chunk_rows(_lines(trace), bad[-2], number)
         rows += own
         last = max((row.window for row in own), default=0)
         end_s = -(-(last + 1) * WINDOW_S // DAY_S) * DAY_S
-        text = "\n".join(_lines(dataset))
-        lengths[number], wrong_columns = chunk_lengths(text, str(dataset), end_s)
-        problems += wrong_columns
-    if problems:
-        raise InputError(problems)
-    name = directory.resolve().name
-    return _population(
-        rows, lengths, f"{name}/chunk-*-trace.csv", f"{name}/chunk-*-dataset.json", str(directory)
-    )
+        lengths[number] = chunk_lengths("\n".join(_lines(dataset)), bad[-1], end_s)
+    _check(bad)
+    return _population(rows, lengths, f"{directory.resolve().name} (ServeGen)", directory)
 
 
 def _population(
     rows: list[WindowRow],
     lengths: dict[int, tuple[ClientLengths, ...]],
-    windows_source: str,
-    lengths_source: str,
-    file: str,
+    source: str,
+    lengths_at: Path,
 ) -> Population:
     if not rows:
-        raise InputError(
-            Problem("no window with traffic: nothing to simulate", file=windows_source)
-        )
+        raise InputError(Problem("no window with traffic: nothing to simulate", file=source))
     without = sorted({row.client for row in rows if not lengths.get(row.client)})
     if without:
-        shown = ", ".join(map(str, without[:10])) + (", ..." if len(without) > 10 else "")
-        message = f"no lengths for clients that have traffic: {shown}"
-        raise InputError(Problem(message, file=file))
+        listed = ", ".join(map(str, without[:10])) + (", ..." if len(without) > 10 else "")
+        message = f"no lengths for clients that have traffic: {listed}"
+        raise InputError(Problem(message, file=str(lengths_at)))
     return Population(
         clients=clients_of(rows, lengths),
-        windows_source=windows_source,
-        lengths_source=lengths_source,
+        windows_source=source,
+        lengths_source=lengths_at.name,
         other_shapes=sum(not row.shape_agrees() for row in rows),
     )
 
 
 def _lines(path: Path) -> list[str]:
-    from workloads.traces.base import read_bytes
-
-    return read_bytes(path).decode("utf-8-sig", errors="replace").splitlines()
-
-
-def _malformed(rows: list[list[Problem]], file: str) -> list[Problem]:
-    from workloads.traces.base import malformed
-
-    return malformed(rows, file).problems
+    with Source(path) as source:
+        content = b"".join(piece for _, piece in source.lines())
+    return content.decode("utf-8", errors="replace").split("\n")
 
 
-def _raise_if(
-    first: list[list[Problem]], first_file: str, second: list[list[Problem]], second_file: str
-) -> None:
-    """Raises InputError for the malformed rows of both files together."""
-    problems = _malformed(first, first_file) if first else []
-    problems += _malformed(second, second_file) if second else []
+def _check(files: list[BadRows]) -> None:
+    """Raises InputError for the malformed rows of all files together."""
+    problems: list[Problem] = []
+    for bad in files:
+        try:
+            bad.check()
+        except InputError as error:
+            problems += error.problems
     if problems:
         raise InputError(problems)

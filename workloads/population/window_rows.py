@@ -1,4 +1,4 @@
-"""Rows of rates and CVs: one table for all clients, or ServeGen's file a client."""
+"""Rows of rates and CVs: a table of all clients, or ServeGen's file for each client."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from simulator.errors import InputError, Problem
 from workloads.gaps import LEAST_CV, MOST_CV, Family
-from workloads.population.model import WINDOW_S, Client, ClientLengths
+from workloads.population.model import MAX_T_S, WINDOW_S, Client, ClientLengths
+from workloads.traces.parsing.problems import BadRows, shown
 
 COLUMNS = ("client_id", "t_s", "rate_rps", "iat_cv", "pattern", "shape", "scale")
 HEADER = ",".join(COLUMNS)
 
 _FAMILIES: dict[str, Family] = {"Gamma": "gamma", "Weibull": "weibull"}
-_MAX_T_S = 366 * 86_400
 _MAX_RATE_RPS = 1e6
 _SHAPE_TOLERANCE = 0.01
 _COUNT = re.compile(r"[0-9]{1,9}")
@@ -48,21 +48,19 @@ class WindowRow:
         return abs(cv / self.cv - 1) <= _SHAPE_TOLERANCE
 
 
-def table_rows(lines: list[str], file: str) -> tuple[list[WindowRow], list[list[Problem]]]:
-    """The rows of a table with a header, and the problems of each malformed row.
+def table_rows(lines: list[str], bad: BadRows) -> list[WindowRow]:
+    """The rows of a table with a header; malformed ones go into `bad`.
 
     Raises InputError for another header.
     """
     if not lines or lines[0].strip() != HEADER:
-        raise InputError(Problem(f"expected the header {HEADER}", file=file, line=1))
-    return _read(((n, line) for n, line in enumerate(lines[1:], 2)), file, None)
+        raise InputError(Problem(f"expected the header {HEADER}", file=bad.file, line=1))
+    return _read(((n, line) for n, line in enumerate(lines[1:], 2)), bad, None)
 
 
-def chunk_rows(
-    lines: list[str], file: str, client: int
-) -> tuple[list[WindowRow], list[list[Problem]]]:
+def chunk_rows(lines: list[str], bad: BadRows, client: int) -> list[WindowRow]:
     """The rows of ServeGen's `chunk-<client>-trace.csv`, which has no header and no client."""
-    return _read(((n, line) for n, line in enumerate(lines, 1)), file, client)
+    return _read(((n, line) for n, line in enumerate(lines, 1)), bad, client)
 
 
 def clients_of(
@@ -88,39 +86,33 @@ def clients_of(
     return tuple(clients)
 
 
-def _read(
-    lines: Iterator[tuple[int, str]], file: str, client: int | None
-) -> tuple[list[WindowRow], list[list[Problem]]]:
+def _read(lines: Iterator[tuple[int, str]], bad: BadRows, client: int | None) -> list[WindowRow]:
     rows: list[WindowRow] = []
-    problems: list[list[Problem]] = []
     seen: set[tuple[int, int]] = set()
     for number, line in lines:
         if not line.strip():
             continue
-        fields = line.strip().split(",")
-        if client is not None:
-            fields = [str(client), *fields]
-        wrong, row = _row(fields, file, number, short=0 if client is None else 1)
-        if row is not None:
-            if (row.client, row.window) in seen:
-                wrong = [Problem("a second row for this client and time", file, number, "t_s")]
-            seen.add((row.client, row.window))
-            if row.rate_rps > 0:
-                rows.append(row)
-        if wrong:
-            problems.append(wrong)
-    return rows, problems
+        cells = line.strip().split(",")
+        names = list(COLUMNS) if client is None else list(COLUMNS[1:])
+        if len(cells) != len(names):
+            bad.add(number, (None, f"expected {len(names)} fields, found {len(cells)}"))
+            continue
+        text = {name: cell.strip() for name, cell in zip(names, cells, strict=True)}
+        row, wrong = _row(text if client is None else {"client_id": str(client), **text})
+        if row is not None and (row.client, row.window) in seen:
+            wrong = [("t_s", "a second row for this client and time")]
+        if wrong or row is None:
+            bad.add(number, *wrong)
+            continue
+        seen.add((row.client, row.window))
+        if row.rate_rps > 0:
+            rows.append(row)
+    return rows
 
 
-def _row(
-    fields: list[str], file: str, line: int, short: int
-) -> tuple[list[Problem], WindowRow | None]:
-    """What is wrong with a row, or the row; of rate 0 if nothing is sent."""
-    if len(fields) != len(COLUMNS):
-        message = f"expected {len(COLUMNS) - short} fields, found {len(fields) - short}"
-        return [Problem(message, file, line)], None
-    text = dict(zip(COLUMNS, (field.strip() for field in fields), strict=True))
-    problems: list[Problem] = []
+def _row(text: dict[str, str]) -> tuple[WindowRow | None, list[tuple[str, str]]]:
+    """The row, of rate 0 if nothing is sent; or what is wrong with it, by field."""
+    wrong: list[tuple[str, str]] = []
 
     def number(name: str, low: float, high: float) -> float:
         try:
@@ -128,35 +120,27 @@ def _row(
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            message = f"not a number from {low:g} to {high:g}: {_shown(text[name])}"
-            problems.append(Problem(message, file, line, name))
+            wrong.append((name, f"not a number from {low:g} to {high:g}: {shown(text[name])}"))
         return value
 
     for name in ("client_id", "t_s"):
         if not _COUNT.fullmatch(text[name]):
-            message = f"not a whole number: {_shown(text[name])}"
-            problems.append(Problem(message, file, line, name))
-    if problems:
-        return problems, None
-    t_s = int(text["t_s"])
-    if t_s % WINDOW_S or t_s > _MAX_T_S:
-        message = f"not a multiple of {WINDOW_S} s up to {_MAX_T_S}: {t_s}"
-        problems.append(Problem(message, file, line, "t_s"))
+            wrong.append((name, f"not a whole number: {shown(text[name])}"))
+    if wrong:
+        return None, wrong
+    client, t_s = int(text["client_id"]), int(text["t_s"])
+    if t_s % WINDOW_S or t_s > MAX_T_S:
+        wrong.append(("t_s", f"not a multiple of {WINDOW_S} s up to {MAX_T_S}: {t_s}"))
     rate = number("rate_rps", 0.0, _MAX_RATE_RPS)
-    if rate == 0:  # an empty window, whose other fields are empty or 0
-        cv, family, shape = 1.0, "Gamma", 1.0
-    else:
-        cv, family, shape = number("iat_cv", LEAST_CV, MOST_CV), text["pattern"], math.nan
-        shape = number("shape", 0.0, 1e9)
-        number("scale", 0.0, math.inf)
-        if family not in _FAMILIES:
-            message = f"not one of {', '.join(_FAMILIES)}: {_shown(family)}"
-            problems.append(Problem(message, file, line, "pattern"))
-    if problems:
-        return problems, None
-    client, window = int(text["client_id"]), t_s // WINDOW_S
-    return [], WindowRow(client, window, rate, cv, _FAMILIES[family], shape)
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "...")
+    if rate == 0 and not wrong:  # an empty window, whose other fields are empty or 0
+        return WindowRow(client, t_s // WINDOW_S, 0.0, 1.0, "gamma", 1.0), []
+    cv = number("iat_cv", LEAST_CV, MOST_CV)
+    shape = number("shape", 0.0, 1e9)
+    number("scale", 0.0, 1e15)
+    family = _FAMILIES.get(text["pattern"])
+    if family is None:
+        message = f"not one of {', '.join(_FAMILIES)}: {shown(text['pattern'])}"
+        wrong.append(("pattern", message))
+    if wrong or family is None:
+        return None, wrong
+    return WindowRow(client, t_s // WINDOW_S, rate, cv, family, shape), []
