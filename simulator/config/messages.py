@@ -34,7 +34,11 @@ _BOUNDS = {
 def explain(error: ValidationError, source: Source) -> list[Problem]:
     """Every error in `error` as a `Problem` with file, line and dotted field, in file order."""
     found: list[Problem] = []
-    for detail in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    with_bad_items = {detail["loc"][:-1] for detail in errors}
+    for detail in errors:
+        if detail["type"] == "too_short" and detail["loc"] in with_bad_items:
+            continue  # pydantic counts the good items only
         path, absent = locate(detail["loc"], source.data)
         message = _message(detail, path, source.data)
         field = path
@@ -88,6 +92,11 @@ def _message(detail: Any, path: KeyPath, data: Any) -> str:
         return "is required: a 'kind' that says which it is"
     if kind in ("too_long", "too_short") and path == ("pools",):
         return f"must hold exactly one pool for now, not {len(given)}"
+    if kind in ("too_long", "too_short"):
+        words = "at most" if kind == "too_long" else "at least"
+        count = context["max_length" if kind == "too_long" else "min_length"]
+        items = "item" if count == 1 else "items"
+        return f"must have {words} {count} {items}, not {context['actual_length']}"
     if kind == "string_pattern_mismatch":
         return f"has characters that a name here cannot have: {_show(given)}"
     if kind in ("value_error", "assertion_error"):

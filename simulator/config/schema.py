@@ -47,7 +47,9 @@ def elsewhere(data: Any, path: KeyPath, key: str) -> KeyPath | None:
         here = path[:depth]
         for child in (None, *(known_keys(data, here) or ())):
             place = here if child is None else (*here, child)
-            if place != path and key in (known_keys(data, place) or ()):
+            if place == path or key not in (known_keys(data, place) or ()):
+                continue
+            if sum("properties" in node for node in _nodes(data, place)) == 1:  # no kind to guess
                 return (*place, key)
     return None
 

@@ -204,6 +204,41 @@ def test_one_thing_wrong(workdir: Path, ponder: Ponder, old: str, new: str, expe
     _expect(ponder("run", "bad.yaml"), workdir, expected)
 
 
+@pytest.mark.parametrize(
+    ("law", "expected"),
+    [
+        (
+            "{kind: gama, shape: 2.0, scale: 100}",
+            ["kind: must be one of constant, uniform, lognormal, lognormal_mixture, gamma, "],
+        ),
+        (
+            "{kind: weibull, shape: 2.0, scal: 100}",
+            ["scale: is required", "scal: unknown key; did you mean 'scale'?"],
+        ),
+        (
+            "{kind: burr, c: 2.0, d: 0.9, scale: 5, threshold: 4}",
+            ["threshold: unknown key; known: "],
+        ),
+        (
+            "{kind: spliced, body: {kind: lognormal, mu: 5.0, sigm: 1.0}, threshold: 90, xi: 0.1, "
+            "scale: 50}",
+            ["body.sigma: is required", "body.sigm: unknown key; did you mean 'sigma'?"],
+        ),
+        (
+            "{kind: quantiles, probabilities: [0, 1], tokens: [1, -2]}",
+            ["tokens.1: must be at least 0, not -2"],
+        ),
+        ("{kind: empirical, tokens: []}", ["tokens: must have at least 1 item, not 0"]),
+    ],
+)
+def test_a_wrong_length_law(workdir: Path, ponder: Ponder, law: str, expected: list[str]) -> None:
+    old = "{kind: lognormal, mu: 4.0, sigma: 0.5, max: 512}"
+    assert old in GOOD
+    (workdir / "bad.yaml").write_text(GOOD.replace(old, law))
+    place = "bad.yaml:19: workload.answer_tokens."
+    _expect(ponder("run", "bad.yaml"), workdir, *(place + words for words in expected))
+
+
 def test_everything_wrong_is_said_at_once(workdir: Path, ponder: Ponder) -> None:
     text = GOOD.replace("model: llama-3.1-8b", "model: llama-3.3-70b")  # too large for one GPU
     text = text.replace("rate_rps: 4.0", "rate_rps: -4.0").replace("ttft_s: 2.0", "ttft: 2.0")
