@@ -235,6 +235,13 @@ def test_paths_are_checked_without_reading(tmp_path):
     (problem,) = made.check()
     assert "the lengths of these clients are missing" in str(problem)
 
+    for name in ("x" * 5000, "a\0b"):
+        odd = PopulationWorkload(windows_path=name)
+        assert len(odd.check()) == 1
+        assert len(odd.inputs()) == 1
+        with pytest.raises(InputError):
+            odd.generate(0)
+
     chunks = PopulationWorkload(windows_path="deepseek-r1", lengths_path="x")
     directory = write_chunks(tmp_path)
     (problem,) = chunks.check(tmp_path)

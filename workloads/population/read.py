@@ -29,7 +29,7 @@ def read_population(windows: Path, lengths: Path | None = None) -> Population:
     Raises InputError, naming every malformed row (the first 20 in full), for files that are
     missing or malformed, and for clients with traffic and no lengths.
     """
-    if windows.is_dir():
+    if os.path.isdir(windows):
         if lengths is not None:
             message = "a directory holds its own lengths: leave lengths_path out"
             raise InputError(Problem(message, file=str(windows)))
@@ -46,7 +46,7 @@ def companion(windows: Path) -> Path:
     if _WINDOWS in windows.name:
         stem = windows.name.removesuffix(".gz").replace(_WINDOWS, _PDFS)
         for name in (stem + ".gz", stem):
-            if (windows.parent / name).is_file():
+            if os.path.isfile(windows.parent / name):
                 return windows.parent / name
     message = (
         f"the lengths of these clients are missing: give lengths_path, or put them beside as "

@@ -54,7 +54,7 @@ class PopulationWorkload(Workload):
         """The files that rates and lengths are read from."""
         windows, lengths = self._paths(base_dir)
         try:
-            if windows.is_dir():
+            if os.path.isdir(windows):
                 return [path for pair in chunk_files(windows).values() for path in pair]
             return [windows, companion(windows) if lengths is None else lengths]
         except InputError:
@@ -64,7 +64,7 @@ class PopulationWorkload(Workload):
         """What is wrong with the paths, without reading the files."""
         windows, lengths = self._paths(base_dir)
         try:
-            if windows.is_dir():
+            if os.path.isdir(windows):
                 chunk_files(windows)
                 if lengths is not None:
                     message = "a directory of windows_path holds its own lengths: leave this out"
@@ -77,8 +77,6 @@ class PopulationWorkload(Workload):
                 companion(windows)
         except InputError as error:
             return error.problems
-        except OSError as error:
-            return [Problem(f"can't be read: {error.strerror}", field="workload.windows_path")]
         return problems
 
     def generate(

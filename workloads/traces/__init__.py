@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 import pkgutil
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,17 @@ def read_trace(
 ) -> tuple[TraceRows, TraceReader]:
     """Reads a whole trace file, plain, gzip or zstd, and tells which reader did.
 
+    `path` may also be a directory of ServeGen's `chunk-*-trace.csv` and `chunk-*-dataset.json`.
     `format` is a name in `READERS`, or "auto" to go by the content. `options` are those of the
     format: `block_size`, `tokenizer`. Raises InputError if the file is missing, unreadable, empty,
     of another format, or has malformed rows, and for options that the format does not have.
     """
+    path = Path(path)
+    if os.path.isdir(path):  # ServeGen's: any of its files of one client stands for all of them
+        path = min(path.glob("chunk-*-trace.csv"), default=path)
     kinds = list(READERS) if format == "auto" else [format]
     readers = {kind: READERS[kind] for kind in kinds}
-    with Source(Path(path)) as source:
+    with Source(path) as source:
         for kind, reader_class in readers.items():
             if reader_class().matches(source.head):
                 reader: TraceReader = _with_options(kind, reader_class, options)
