@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from workloads.arrival_process import CHUNK_ROWS, ArrivalProcess, RequestsPerSecond
+from workloads.batched import BatchedArrivals
 from workloads.bursts import BurstArrivals
 from workloads.clients import AllAtOnceArrivals, ClosedLoopArrivals
 from workloads.modulated import ModulatedPoissonArrivals, ModulatedState
@@ -24,6 +25,7 @@ __all__ = [
     "AllAtOnceArrivals",
     "ArrivalProcess",
     "Arrivals",
+    "BatchedArrivals",
     "BurstArrivals",
     "ClosedLoopArrivals",
     "DeterministicArrivals",
@@ -47,6 +49,7 @@ Arrivals = Annotated[
     | PiecewiseArrivals
     | DiurnalArrivals
     | BurstArrivals
+    | BatchedArrivals
     | TraceTimesArrivals
     | AllAtOnceArrivals
     | ClosedLoopArrivals,

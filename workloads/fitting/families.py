@@ -165,5 +165,6 @@ def maximise(
         # a simplex may collapse on its way: the second run starts with a fresh one
         for _ in range(2):
             options = {"xatol": 1e-7, "fatol": 1e-11, "maxiter": 2000, "maxfev": 2000}
-            at = minimize(loss, at, method="Nelder-Mead", options=options).x
-    return np.exp(np.clip(at, -25.0, 25.0))
+            at = minimize(loss, at, method="Nelder-Mead", options=options).x  # type: ignore[no-untyped-call]
+    found: NDArray[np.float64] = np.exp(np.clip(at, -25.0, 25.0))
+    return found

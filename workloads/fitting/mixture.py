@@ -191,7 +191,7 @@ def _polish(
     low, high = float(mu.min()) - 5.0, float(mu.max()) + 5.0
     bounds = [(-15.0, 5.0)] * k + [(low, high)] * k
     bounds += [(float(np.log(SIGMA_MIN)), float(np.log(SIGMA_MAX)))] * k
-    found = minimize(
+    found = minimize(  # type: ignore[no-untyped-call]
         loss,
         start,
         jac=True,

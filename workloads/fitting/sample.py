@@ -68,7 +68,7 @@ class LengthSample:
         if given.shape != lengths.shape or not (given >= 0).all() or not given.sum() > 0:
             raise ValueError("weights must be as many as lengths, not negative, and not all 0")
         distinct, where = np.unique(lengths, return_inverse=True)
-        summed = np.bincount(where, weights=given)
+        summed = np.bincount(where, weights=given).astype(np.float64)
         return cls(distinct[summed > 0].astype(np.int64), summed[summed > 0])
 
     @property
@@ -145,7 +145,7 @@ class LengthSample:
         if cap is not None:
             where[values == cap] = len(cuts)
         used, index = np.unique(where, return_inverse=True)
-        mass = np.bincount(index, weights=weights)
+        mass = np.bincount(index, weights=weights).astype(np.float64)
         lower = cuts[np.minimum(used, len(cuts) - 1) - 1]
         upper = cuts[np.minimum(used, len(cuts) - 1)]
         if cap is not None:

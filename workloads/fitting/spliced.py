@@ -49,7 +49,7 @@ def _at_threshold(sample: LengthSample, tail: GpdTail) -> tuple[dict[str, Any], 
 
     total = bins.weights.sum()
     bounds = [(float(logs.min()) - 2.0, float(logs.max()) + 3.0), (-3.0, 2.0)]
-    found = minimize(
+    found = minimize(  # type: ignore[no-untyped-call]
         lambda at: -_log_likelihood(bins, masses(at)) / total,
         np.array([mu, np.log(sigma)]),
         method="Nelder-Mead",

@@ -107,7 +107,7 @@ def fit_gpd_tail(sample: LengthSample, quantile: float = 0.95) -> GpdTail | None
     at = np.array([0.1, np.log(max(mean, 0.5))])
     for _ in range(2):
         options = {"xatol": 1e-7, "fatol": 1e-11, "maxiter": 1000}
-        at = minimize(loss, at, method="Nelder-Mead", options=options).x
+        at = minimize(loss, at, method="Nelder-Mead", options=options).x  # type: ignore[no-untyped-call]
     return GpdTail(threshold, float(at[0]), float(np.exp(at[1])), tail.total)
 
 
