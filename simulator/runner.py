@@ -16,10 +16,11 @@ from simulator.config.experiment import Experiment
 from simulator.config.resolve import ResolvedPool, resolve_pool, resolved
 from simulator.cost.extrapolation import extrapolation_notes
 from simulator.cost.iteration_time import CostTable
-from simulator.engine.request import new_requests
+from simulator.engine.request import REJECTED, new_requests
 from simulator.ensemble import expected_error
 from simulator.errors import InputError, Problem
 from simulator.exports.provenance import collect_provenance
+from simulator.labels import Labels, first_request_of_query
 from simulator.metrics.capacity import capacity_rps
 from simulator.metrics.window import Window, by_requests, by_seconds
 from simulator.routers import ROUTERS
@@ -62,7 +63,7 @@ def simulate(
         if len(batch) == known:  # there is no more of it
             break
         known = len(batch)
-        if batch.closed_loop is not None:
+        if batch.closed_loop is not None or batch.has_followers:
             batch = _rehearsed(experiment, pool, cost, batch)
         window = _window(experiment, batch)
         drain_s, last_s = experiment.measure.drain_s, window.last_arrival_s(batch.arrival_s)
@@ -90,7 +91,7 @@ def simulate(
     simulation = Simulation(
         outcome=outcome,
         window=window,
-        class_names=batch.class_names,
+        labels=Labels.of(batch),
         num_gpus=experiment.pool.num_gpus,
         price_usd_per_gpu_hour=pool.price_usd_per_gpu_hour,
         capacity_rps=_capacity_rps(pool, cost, batch),
@@ -147,6 +148,8 @@ def serve(
         marks_s=window.marks_s,
         itl_span_s=(window.start_s, last_s),
         closed_loop=batch.closed_loop,
+        sessions=batch.sessions,
+        segments=batch.segments,
         check_integrity=check_integrity,
     )
     return cluster.run(window_end_s=window.end_s, until_s=until_s, progress=progress)
@@ -155,6 +158,9 @@ def serve(
 def _largest_met(pool: ResolvedPool, outcome: Outcome) -> dict[str, float]:
     """The largest batches and contexts of a run, by the names of a fit's range."""
     requests, engine = outcome.requests, pool.engine
+    requests = requests[requests["status"] != REJECTED]
+    if not len(requests):
+        return {}
     longest = requests["prompt_tokens"] + requests["generated_tokens"]
     return {
         "m": min(engine.max_num_batched_tokens, int(requests["prompt_tokens"].sum())),
@@ -169,10 +175,11 @@ def _rehearsed(
 ) -> RequestBatch:
     """`batch` with the times at which its clients send, which take a run to find out.
 
-    Then a closed loop is measured like any other traffic, and runs once more for that.
+    Then closed loops and sessions are measured like any other traffic, and run once more for that.
+    Requests that never come, since one before them was refused, are left out.
     """
     outcome = serve(pool, cost, batch, router=experiment.router.kind)
-    return replace(batch, arrival_s=outcome.requests["arrival_s"].copy())
+    return batch.take(outcome.rows, outcome.requests["arrival_s"].copy())
 
 
 def _closed_loop_rps(experiment: Experiment, pool: ResolvedPool, cost: CostTable) -> float:
@@ -214,6 +221,9 @@ def _window(experiment: Experiment, batch: RequestBatch) -> Window:
         window = by_requests(batch.arrival_s, warmup, measure.window_requests)
     else:
         window = by_seconds(batch.arrival_s, measure.warmup_s or 0.0, measure.window_s)
+    first = first_request_of_query(batch)
+    if first is not None:  # a query is measured whole, or not at all
+        window = replace(window, measured=window.measured[first])
     if not window.measured.any():
         message = (
             f"no request arrives in it: the {len(batch):,} requests end at "

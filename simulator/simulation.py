@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.cluster.outcome import Outcome
 from simulator.expected_error import ExpectedError
+from simulator.labels import Labels
 from simulator.metrics.window import Window
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class Simulation:
 
     outcome: Outcome
     window: Window
-    class_names: tuple[str, ...]
+    labels: Labels
     num_gpus: int
     price_usd_per_gpu_hour: float
     capacity_rps: float | None
@@ -40,7 +41,7 @@ class Simulation:
         record = record_run(
             self.outcome,
             self.window,
-            self.class_names,
+            self.labels,
             num_gpus=self.num_gpus,
             price_usd_per_gpu_hour=self.price_usd_per_gpu_hour,
             capacity_rps=self.capacity_rps,

@@ -99,6 +99,8 @@ class RequestBatch:
     dropped: reason -> rows that a trace reader left out.
     closed_loop: who sends the requests, if arrival_s is not known beforehand (all 0 then).
     sessions, segments: which requests belong together, and what their prompts share.
+    class_slo, class_value_usd: class -> its own latency targets (seconds by name), and what a
+    correct answer is worth.
 
     Raises ValueError if the columns break any of this.
     """
@@ -118,6 +120,8 @@ class RequestBatch:
     difficulty: NDArray[np.float64] | None = None
     sessions: Sessions | None = None
     segments: PromptSegments | None = None
+    class_slo: dict[str, dict[str, float]] = field(default_factory=dict)
+    class_value_usd: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (len(self.arrival_s),)
@@ -161,15 +165,22 @@ class RequestBatch:
     def __len__(self) -> int:
         return len(self.arrival_s)
 
-    def take(self, rows: NDArray[np.int64]) -> RequestBatch:
-        """The requests `rows` (int64[k], in order of arrival).
+    @property
+    def has_followers(self) -> bool:
+        """Whether some requests wait for others, so that their times follow from the run."""
+        return self.sessions is not None and bool((self.sessions.after >= 0).any())
+
+    def take(
+        self, rows: NDArray[np.int64], arrival_s: NDArray[np.float64] | None = None
+    ) -> RequestBatch:
+        """The requests `rows` (int64[k], in order of arrival), if given with new `arrival_s`.
 
         Raises ValueError if one waits for a request that is not among them.
         """
         loop = self.closed_loop
         return replace(
             self,
-            arrival_s=self.arrival_s[rows],
+            arrival_s=self.arrival_s[rows] if arrival_s is None else arrival_s,
             prompt_tokens=self.prompt_tokens[rows],
             thinking_tokens=self.thinking_tokens[rows],
             answer_tokens=self.answer_tokens[rows],

@@ -65,4 +65,11 @@ class MixWorkload(DrawnWorkload):
             what = "sessions" if each.session else "queries"
             provenance[f"{name}: {what}"] = f"drawn: {arrivals.describe()}"
             provenance |= {f"{name}: {key}": text for key, text in batch.provenance.items()}
-        return replace(self.bounded(combine(batches), duration_s), provenance=provenance)
+        return replace(
+            self.bounded(combine(batches), duration_s),
+            provenance=provenance,
+            class_slo={n: c.slo.targets() for n, c in self.classes.items() if c.slo},
+            class_value_usd={
+                n: c.value_usd for n, c in self.classes.items() if c.value_usd is not None
+            },
+        )

@@ -10,15 +10,16 @@ import numpy as np
 from simpy.core import EmptySchedule, StopSimulation
 
 from simulator.cluster.outcome import Outcome
-from simulator.cluster.source import ClosedLoopSource, Source
+from simulator.cluster.source import ClosedLoopSource, SessionSource, Source
 from simulator.cost.iteration_time import CostTable
 from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
 from simulator.engine.itl import EDGES_S
 from simulator.engine.replica import Replica
-from simulator.engine.request import RUNNING, WAITING
+from simulator.engine.request import NEW, RUNNING, WAITING
 from simulator.routers.base import Router
-from workloads.batch import ClosedLoop
+from workloads.batch import ClosedLoop, Sessions
+from workloads.prefix import PromptSegments
 
 Progress = Callable[[float, int, int], None]
 
@@ -32,7 +33,8 @@ class Cluster:
     """Replicas, the router before them, and the requests that will arrive.
 
     `requests` is a `REQUEST` array in order of arrival; it is filled in by `run`, with the arrival
-    times as well if `closed_loop` says who sends. Inter-token gaps of all replicas go into one
+    times as well where `closed_loop` or `sessions` say who waits for what. `segments` says what
+    prompts share, and every replica knows it. Inter-token gaps of all replicas go into one
     histogram, in as many slices of `itl_span_s` as it has rows.
     """
 
@@ -48,6 +50,8 @@ class Cluster:
         marks_s: tuple[float, ...] = (),
         itl_span_s: tuple[float, float] = (0.0, 0.0),
         closed_loop: ClosedLoop | None = None,
+        sessions: Sessions | None = None,
+        segments: PromptSegments | None = None,
         check_integrity: bool = False,
     ) -> None:
         self.clock = Clock()
@@ -68,23 +72,30 @@ class Cluster:
                 marks_s=marks_s,
                 itl_span_s=itl_span_s,
                 itl=self.replicas[0].arrays.itl if index else None,
+                segments=segments,
                 check_integrity=check_integrity,
             )
             self.replicas.append(replica)
         self._left: int | None = None  # measured requests that are waited for
-        self._source: Source | ClosedLoopSource
-        if closed_loop is None:
-            self._source = Source(self.clock, requests["arrival_s"], self._submit)
-        else:
-            self._source = ClosedLoopSource(
-                self.clock, requests["arrival_s"], closed_loop, self._submit
+        self._waiting_source: ClosedLoopSource | SessionSource | None = None
+        arrival_s = requests["arrival_s"]
+        if closed_loop is not None:
+            self._waiting_source = ClosedLoopSource(
+                self.clock, arrival_s, closed_loop, self._submit
             )
+        elif sessions is not None and (sessions.after >= 0).any():
+            self._waiting_source = SessionSource(self.clock, arrival_s, sessions, self._submit)
+        else:
+            Source(self.clock, arrival_s, self._submit)
+        if self._waiting_source is not None:
             self._listen()
 
     def _submit(self, i: int) -> bool:
         reason = self.replicas[self.router.choose(i)].offer(i)
         if reason is not None:
             self._refused[i] = reason
+            if self._left is not None:
+                self._leave(int(self.requests["measured"][i]), self.clock.now)
         return reason is None
 
     def _listen(self) -> None:
@@ -94,13 +105,18 @@ class Cluster:
     def _finished(self, ids: list[int]) -> None:
         """Requests have got their last token, or will in the iteration under way."""
         times_s = self.requests["finish_s"][ids].tolist()
-        if isinstance(self._source, ClosedLoopSource):
-            self._source.answered(times_s)
+        if self._waiting_source is not None:
+            self._waiting_source.answered(ids, times_s)
         if self._left is not None:
-            self._left -= int(self.requests["measured"][ids].sum())
-            if self._left == 0:
-                self._last_departure_s = max(times_s)
-                raise StopSimulation
+            self._leave(int(self.requests["measured"][ids].sum()), max(times_s))
+
+    def _leave(self, measured: int, time_s: float) -> None:
+        """So many measured requests are gone; with the last one of them the run ends."""
+        assert self._left is not None
+        self._left -= measured
+        if measured and self._left == 0:
+            self._last_departure_s = time_s
+            raise StopSimulation
 
     def run(
         self,
@@ -135,10 +151,13 @@ class Cluster:
             replica.finish(end_s)
         tick(end_s)
         arrays = [replica.arrays for replica in self.replicas]
+        rows = self._arrived()
+        place = {int(row): k for k, row in enumerate(rows)} if self._refused else {}
         return Outcome(
             config=self._config,
-            requests=self.requests[: self._source.submitted],
-            refused=self._refused,
+            requests=self.requests[: len(rows)] if _counts_up(rows) else self.requests[rows],
+            rows=rows,
+            refused={place[row]: reason for row, reason in self._refused.items()},
             states=np.concatenate([each.state for each in arrays]),
             samples=[each.samples[: each.state[0]["num_samples"]] for each in arrays],
             marks=np.stack([each.marks for each in arrays]),
@@ -169,8 +188,9 @@ class Cluster:
 
     def _watch_measured(self) -> bool:
         """From now on, stop when the last measured request leaves; False if none is left."""
-        measured = self.requests[: self._source.submitted]
-        left = int(np.isin(measured["status"][measured["measured"] == 1], UNDER_WAY).sum())
+        awaited = UNDER_WAY if self._waiting_source is None else (NEW, *UNDER_WAY)
+        measured = self.requests["measured"] == 1
+        left = int(np.isin(self.requests["status"][measured], awaited).sum())
         if left == 0:
             return False
         self._left = left
@@ -183,8 +203,18 @@ class Cluster:
             return self._last_departure_s
         if stop_s < math.inf:
             return stop_s
-        end_s = float(self.requests["finish_s"][: self._source.submitted].max())
+        end_s = float(np.fmax.reduce(self.requests["finish_s"][self._arrived()]))
         return max(end_s, window_end_s) if window_end_s < math.inf else end_s
+
+    def _arrived(self) -> np.ndarray:
+        """The rows of the requests that have arrived, in order of arrival."""
+        rows = np.flatnonzero(self.requests["status"] != NEW)
+        order = np.argsort(self.requests["arrival_s"][rows], kind="stable")
+        return np.asarray(rows[order], dtype=np.int64)
 
     def _departed(self) -> int:
         return len(self._refused) + sum(int(r.arrays.state[0]["departed"]) for r in self.replicas)
+
+
+def _counts_up(rows: np.ndarray) -> bool:
+    return bool((rows == np.arange(len(rows))).all())

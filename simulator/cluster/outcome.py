@@ -14,7 +14,8 @@ class Outcome:
     """The engine's own tables after a run.
 
     `requests`: REQUEST[arrived], in order of arrival; those that had not arrived when the run ended
-    are left out. `refused`: request -> why it was rejected. `states`: STATE[replicas]. `samples`:
+    are left out. `rows`: int64[arrived], which row of the table given to the cluster each was.
+    `refused`: index into `requests` -> why it was rejected. `states`: STATE[replicas]. `samples`:
     one SAMPLE array a replica. `marks`: SAMPLE[replicas, marks]. `itl`: int64[slices + 1, bins],
     gaps between consecutive tokens of measured requests, the bins having the edges `itl_edges_s`;
     the last row is for tokens outside the window. Times in simulated seconds, `wall_s` in real
@@ -23,6 +24,7 @@ class Outcome:
 
     config: EngineConfig
     requests: np.ndarray
+    rows: np.ndarray
     refused: dict[int, str]
     states: np.ndarray
     samples: list[np.ndarray]

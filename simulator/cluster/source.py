@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import simpy
 
-from workloads.batch import ClosedLoop
+from workloads.batch import ClosedLoop, Sessions
 
 
 class Source:
@@ -43,6 +43,52 @@ class Source:
             self._submit(i)
 
 
+class SessionSource:
+    """Sends requests at their times, or after a pause when the request before them is answered.
+
+    Calls `submit(i)` for request i, after writing into `arrival_s[i]` (seconds) when that is for a
+    request that waited; what would follow a refused request is never sent. Tell it of answers by
+    `answered`.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        arrival_s: np.ndarray,
+        sessions: Sessions,
+        submit: Callable[[int], object],
+    ) -> None:
+        self.env = env
+        self._arrival_s = arrival_s
+        self._submit = submit
+        self._pause_s: list[float] = sessions.pause_s.tolist()
+        # The requests that wait for request i are followers[start[i]:start[i + 1]].
+        waiting = np.flatnonzero(sessions.after >= 0)
+        by_leader = np.argsort(sessions.after[waiting], kind="stable")
+        self._followers: list[int] = waiting[by_leader].tolist()
+        leaders = sessions.after[waiting][by_leader]
+        self._start: list[int] = np.searchsorted(leaders, np.arange(len(arrival_s) + 1)).tolist()
+        opening = np.flatnonzero(sessions.after < 0)
+        rows: list[int] = opening.tolist()
+        Source(env, arrival_s[opening], lambda k: submit(rows[k]))
+
+    def answered(self, ids: Sequence[int], times_s: Sequence[float]) -> None:
+        """Requests `ids` have been answered at these times (now or in the near future, seconds)."""
+        for i, time_s in zip(ids, times_s, strict=True):
+            for follower in self._followers[self._start[i] : self._start[i + 1]]:
+                self._let_go(follower, time_s + self._pause_s[follower])
+
+    def _let_go(self, i: int, due_s: float) -> None:
+        self._arrival_s[i] = due_s
+        if due_s > self.env.now:
+            self.env.timeout(due_s - self.env.now).callbacks.append(lambda _: self._fire(i))
+        else:
+            self._fire(i)
+
+    def _fire(self, i: int) -> None:
+        self._submit(i)
+
+
 class ClosedLoopSource:
     """A fixed number of clients, each sending the next request when its last one is over.
 
@@ -72,7 +118,7 @@ class ClosedLoopSource:
         """Whether the last request has been sent: nobody waits for answers any more."""
         return self.submitted == len(self._arrival_s)
 
-    def answered(self, times_s: list[float]) -> None:
+    def answered(self, ids: Sequence[int], times_s: Sequence[float]) -> None:
         """Requests have been answered at these times (now or in the near future, seconds)."""
         for time_s in times_s:
             if not self.exhausted:

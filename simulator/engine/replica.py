@@ -17,6 +17,7 @@ from simulator.engine.request import RUNNING, WAITING
 from simulator.engine.sampling import set_next_sample
 from simulator.engine.state import ROW_FINISHED, allocate
 from simulator.errors import IntegrityError
+from workloads.prefix import PromptSegments
 
 REFUSALS = {
     kernel.TOO_LONG_PROMPT: "prompt leaves no room for a token below max_model_len",
@@ -36,6 +37,7 @@ class Replica:
     `check_integrity` tests the engine's invariants at every boundary and raises `IntegrityError`.
     `marks_s` are times at which the counters are noted exactly; `itl_span_s` is the time that the
     rows of the histogram of inter-token gaps divide up, `itl` another replica's histogram to share.
+    `segments` is what the prompts of `requests` are made of, None if none shares anything.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Replica:
         marks_s: tuple[float, ...] = (),
         itl_span_s: tuple[float, float] = (0.0, 0.0),
         itl: np.ndarray | None = None,
+        segments: PromptSegments | None = None,
         check_integrity: bool = False,
         on_finish: Callable[[list[int]], None] | None = None,
     ) -> None:
@@ -57,6 +60,7 @@ class Replica:
         self.config = config
         self.requests = requests
         self.index = index
+        self.segments = segments
         self.on_finish = on_finish
         self.check_integrity = check_integrity
         self.arrays = allocate(config, cost, sample_interval_s, marks_s, itl_span_s, itl)

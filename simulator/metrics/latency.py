@@ -66,12 +66,15 @@ def request_latencies(requests: pd.DataFrame) -> pd.DataFrame:
 
 
 def query_table(requests: pd.DataFrame) -> pd.DataFrame:
-    """One row per query, for queries that issue exactly one request each.
+    """One row per query, in order of arrival.
 
-    Columns query_id, class, arrival_s, tta_s, requests, status, measured. A query whose request
-    was cut before its first answer token got no answer: its tta_s is NaN, as for one that did not
-    complete.
+    Columns query_id, class, arrival_s, tta_s, requests, status, measured. A query arrives with its
+    first request and has its answer with its last one. One whose last request was cut before its
+    first answer token got no answer: its tta_s is NaN, as for one of which a request did not
+    complete; that request's status is then the query's.
     """
+    if len(requests) and (requests["query_id"] != requests["request_id"]).any():
+        return _queries_of_many(requests)
     answered = (requests["status"] == "completed") & requests["first_answer_s"].notna()
     return pd.DataFrame(
         {
@@ -84,6 +87,30 @@ def query_table(requests: pd.DataFrame) -> pd.DataFrame:
             "measured": requests["measured"],
         }
     ).reset_index(drop=True)
+
+
+def _queries_of_many(requests: pd.DataFrame) -> pd.DataFrame:
+    """The query table where queries may have several requests."""
+    rows = requests[requests["query_id"] >= 0]
+    last = rows.groupby("query_id")["request_id"].max()
+    first = rows.set_index("request_id").loc[last.index]
+    final = rows.set_index("request_id").loc[last.to_numpy()]
+    failed = rows[rows["status"] != "completed"].groupby("query_id")["status"].first()
+    status = pd.Series("completed", index=last.index, dtype=object)
+    status[failed.index] = failed
+    answered = (status == "completed").to_numpy() & final["first_answer_s"].notna().to_numpy()
+    arrival_s = first["arrival_s"].to_numpy(np.float64)
+    return pd.DataFrame(
+        {
+            "query_id": last.index.to_numpy(),
+            "class": first["class"].to_numpy(),
+            "arrival_s": arrival_s,
+            "tta_s": np.where(answered, final["finish_s"].to_numpy() - arrival_s, np.nan),
+            "requests": rows.groupby("query_id").size().to_numpy(),
+            "status": status.to_numpy(),
+            "measured": first["measured"].to_numpy(),
+        }
+    )
 
 
 def describe(values_s: np.ndarray) -> Distribution:

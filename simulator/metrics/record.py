@@ -16,7 +16,12 @@ LATENCY_PARTS = ("queue_s", "prefill_s", "thinking_s", "answer_s", "preempted_s"
 
 REQUEST_COLUMNS = (
     "request_id",
+    "query_id",
     "class",
+    "client",
+    "session_id",
+    "turn",
+    "difficulty",
     "arrival_s",
     "prompt_tokens",
     "thinking_tokens",
@@ -57,6 +62,8 @@ class RunRecord:
 
     `requests` has one row per request in order of arrival, with `REQUEST_COLUMNS`:
 
+    - `query_id`, the `request_id` of the first request of its query; `class`, `client`, names;
+      `session_id` (-1: none) and `turn`, its place in the session; `difficulty` (NaN: unknown);
     - lengths in tokens: `prompt_tokens`, the `thinking_tokens` and `answer_tokens` it would emit
       if nothing cut it, `max_tokens` (cap on thinking + answer, 0 = none), and
       `generated_tokens`, what it really emitted;
@@ -80,6 +87,7 @@ class RunRecord:
     `[window_s[0], window_s[1])` and prompt tokens of requests completed inside it.
     `kv_blocks_per_replica` counts usable blocks (without a null block); `peak_kv_blocks` is the
     most that were in use at once on any one replica.
+    `slo` are the latency targets, `class_slo` those of classes that have their own, in seconds.
     `expected_error` is what the residuals of the GPU profile's fits say.
     `closed_loop`: its clients sent a request only when they had been answered.
     `wall_s` is the event loop's wall time: it never enters a deterministic file.
@@ -107,6 +115,7 @@ class RunRecord:
     seed: int = 0
     name: str = ""
     slo: dict[str, float] = field(default_factory=dict)
+    class_slo: dict[str, dict[str, float]] = field(default_factory=dict)
     itl_batch_counts: np.ndarray | None = None
     closed_loop: bool = False
     expected_error: ExpectedError = field(default_factory=ExpectedError)

@@ -10,6 +10,7 @@ import pandas as pd
 from simulator.cluster.outcome import Outcome
 from simulator.engine.request import COMPLETED, NEW, REJECTED, STATUS_NAMES
 from simulator.expected_error import ExpectedError
+from simulator.labels import Labels
 from simulator.metrics.record import REQUEST_COLUMNS, TIMELINE_COLUMNS, RunRecord
 from simulator.metrics.window import Window
 
@@ -19,7 +20,7 @@ _NOT_JUDGED = ExpectedError()
 def record_run(
     outcome: Outcome,
     window: Window,
-    class_names: tuple[str, ...],
+    labels: Labels,
     *,
     num_gpus: int,
     price_usd_per_gpu_hour: float,
@@ -32,7 +33,7 @@ def record_run(
     closed_loop: bool = False,
 ) -> RunRecord:
     """Everything recorded in a run, as metrics read it."""
-    requests = request_frame(outcome, class_names)
+    requests = request_frame(outcome, labels)
     end_s = window.end_s if math.isfinite(window.end_s) else outcome.end_s
     start_s = window.start_s
     finish_s = requests["finish_s"].to_numpy(np.float64)
@@ -63,14 +64,20 @@ def record_run(
         seed=seed,
         name=name,
         slo=slo,
+        class_slo=labels.class_slo,
         expected_error=expected_error,
         closed_loop=closed_loop,
     )
 
 
-def request_frame(outcome: Outcome, class_names: tuple[str, ...]) -> pd.DataFrame:
+def request_frame(outcome: Outcome, labels: Labels) -> pd.DataFrame:
     """The request table as a DataFrame with `REQUEST_COLUMNS`, latency parts worked out."""
-    table = outcome.requests
+    table, rows = outcome.requests, outcome.rows
+
+    def label(column: np.ndarray | None, otherwise: float) -> np.ndarray:
+        return np.full(len(rows), otherwise) if column is None else column[rows]
+
+    client_id = label(labels.client_id, 0).astype(np.int64)
     status = table["status"]
     completed = status == COMPLETED
     cut = completed & (table["generated_tokens"] < table["output_tokens"])
@@ -87,7 +94,14 @@ def request_frame(outcome: Outcome, class_names: tuple[str, ...]) -> pd.DataFram
     finish_s = np.where(status == REJECTED, np.nan, table["finish_s"])
     columns = {
         "request_id": np.arange(len(table)),
-        "class": pd.Categorical.from_codes(table["class_id"].tolist(), pd.Index(class_names)),
+        "query_id": _query_ids(rows, labels.query_id),
+        "class": pd.Categorical.from_codes(
+            table["class_id"].tolist(), pd.Index(labels.class_names)
+        ),
+        "client": pd.Categorical.from_codes(client_id.tolist(), pd.Index(labels.client_names)),
+        "session_id": label(labels.session_id, -1).astype(np.int64),
+        "turn": label(labels.turn, 0).astype(np.int64),
+        "difficulty": label(labels.difficulty, math.nan),
         "arrival_s": table["arrival_s"],
         "prompt_tokens": table["prompt_tokens"],
         "thinking_tokens": table["thinking_tokens"],
@@ -109,6 +123,15 @@ def request_frame(outcome: Outcome, class_names: tuple[str, ...]) -> pd.DataFram
     }
     assert not (status == NEW).any(), "every request of the frame has arrived"
     return pd.DataFrame(columns, columns=list(REQUEST_COLUMNS))
+
+
+def _query_ids(rows: np.ndarray, first: np.ndarray | None) -> np.ndarray:
+    """The place among `rows` of the first request of each one's query, -1 if that is missing."""
+    if first is None:
+        return np.arange(len(rows))
+    place = np.full(len(first), -1, dtype=np.int64)
+    place[rows] = np.arange(len(rows))
+    return np.asarray(place[first[rows]])
 
 
 def timeline_frame(outcome: Outcome) -> pd.DataFrame:

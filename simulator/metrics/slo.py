@@ -32,11 +32,18 @@ class Goodput:
     by_objective: dict[str, float]
 
 
-def goodput(measured: pd.DataFrame, slo: dict[str, float]) -> Goodput | None:
+def goodput(
+    measured: pd.DataFrame,
+    slo: dict[str, float],
+    class_slo: dict[str, dict[str, float]] | None = None,
+) -> Goodput | None:
     """Judge all measured requests against `slo` (keys of `OBJECTIVES`, limits in seconds).
 
-    Returns None without objectives. Raises ValueError for an objective that is not known.
+    `class_slo` takes its place for the classes it names. Returns None without objectives. Raises
+    ValueError for an objective that is not known.
     """
+    if class_slo:
+        return _goodput_by_class(measured, slo, class_slo)
     unknown = sorted(set(slo) - set(OBJECTIVES))
     if unknown:
         raise ValueError(f"unknown objectives {unknown}; known: {list(OBJECTIVES)}")
@@ -56,3 +63,30 @@ def goodput(measured: pd.DataFrame, slo: dict[str, float]) -> Goodput | None:
     sent = len(measured)
     share = {name: float(ok.sum()) / sent if sent else float("nan") for name, ok in met.items()}
     return Goodput(sent, good, good / sent if sent else float("nan"), share)
+
+
+def _goodput_by_class(
+    measured: pd.DataFrame, slo: dict[str, float], class_slo: dict[str, dict[str, float]]
+) -> Goodput | None:
+    """All classes together, each judged by its own objectives; without any, a request meets them.
+
+    The share of an objective is taken of the requests that had it.
+    """
+    parts: list[Goodput] = []
+    free = 0
+    for name, requests in measured.groupby("class", observed=True, sort=False):
+        judged = goodput(requests, class_slo.get(str(name), slo))
+        if judged is None:
+            free += len(requests)
+        else:
+            parts.append(judged)
+    if not parts:
+        return None
+    sent, good = free + sum(part.sent for part in parts), free + sum(part.good for part in parts)
+    share = {}
+    for objective in OBJECTIVES:
+        having = [part for part in parts if objective in part.by_objective]
+        if having:
+            met = sum(part.by_objective[objective] * part.sent for part in having)
+            share[objective] = met / sum(part.sent for part in having)
+    return Goodput(sent, good, good / sent, share)

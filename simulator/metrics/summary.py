@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from simulator.metrics.classes import classes
 from simulator.metrics.economics import economics
 from simulator.metrics.histogram import LogHistogram
 from simulator.metrics.latency import Distribution, latency_distributions
@@ -38,7 +39,7 @@ def summarise(record: RunRecord, queries: pd.DataFrame) -> Summary:
     measured = record.measured
     completed = measured[measured["status"] == "completed"]
     judged = saturation(record)
-    judged_slo = goodput(measured, record.slo)
+    judged_slo = goodput(measured, record.slo, record.class_slo)
     cost = economics(record, completed_in_window(record))
     summary: Summary = {
         "name": record.name,
@@ -77,6 +78,7 @@ def summarise(record: RunRecord, queries: pd.DataFrame) -> Summary:
         end_s=record.end_s,
         iterations=record.iterations,
         spans=record.spans,
+        classes=classes(record, queries),
         expected_error=record.expected_error.summary(),
         notes=[*record.notes, *_findings(record, measured, completed)],
     )

@@ -7,7 +7,14 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from simulator.metrics.latency import PERCENTS
-from simulator.report.rows import blocks, latency_rows, load_line, slo_line
+from simulator.report.rows import (
+    CLASS_COLUMNS,
+    blocks,
+    class_rows,
+    latency_rows,
+    load_line,
+    slo_line,
+)
 
 if TYPE_CHECKING:
     from simulator.result import Result
@@ -33,6 +40,8 @@ def render_html(result: Result, plots: dict[str, bytes]) -> str:
         slo=slo_line(summary),
         percents=PERCENTS,
         latencies=latency_rows(summary),
+        class_columns=CLASS_COLUMNS,
+        classes=class_rows(summary),
         blocks=blocks(summary),
         images={name: base64.b64encode(image).decode() for name, image in plots.items()},
         inputs=result.provenance.get("inputs_sha256", {}),

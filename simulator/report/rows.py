@@ -58,6 +58,31 @@ def latency_rows(summary: dict[str, Any]) -> list[LatencyRow]:
     ]
 
 
+CLASS_COLUMNS = ("queries", "thinking", "ttft p50", "ttfo p50", "tta p50", "tta p99", "SLO met")
+
+
+def class_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """A row for each class, its name and then `CLASS_COLUMNS`; none where there is one class."""
+    shown = summary["classes"]
+    if len(shown) < 2:
+        return []
+    rows = []
+    for name, each in shown.items():
+        thinking = each["total_thinking_tokens"] / each["completed"] if each["completed"] else None
+        times = (each[key] for key in ("p50_ttft_ms", "p50_ttfo_ms", "p50_tta_ms", "p99_tta_ms"))
+        attained = each["slo_attainment"]
+        rows.append(
+            (
+                name,
+                units.count(each["num_queries"]),
+                units.count(None if thinking is None else round(thinking)),
+                *(units.duration(value) for value in times),
+                units.NOTHING if attained is None else units.percent(attained),
+            )
+        )
+    return rows
+
+
 def blocks(summary: dict[str, Any]) -> list[Block]:
     """Requests, throughput, memory, latency parts, cost and expected error."""
     return [

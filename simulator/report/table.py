@@ -11,7 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator.metrics.latency import PERCENTS
-from simulator.report.rows import Block, blocks, latency_rows, load_line, slo_line
+from simulator.report.rows import (
+    CLASS_COLUMNS,
+    Block,
+    blocks,
+    class_rows,
+    latency_rows,
+    load_line,
+    slo_line,
+)
 
 _WIDE = 112  # columns needed to give every percentile its half-width
 VERDICT_STYLES = {"OK": "green", "OVERLOADED": "bold red", "UNKNOWN": "yellow"}
@@ -30,6 +38,8 @@ class SummaryTable:
         objectives = slo_line(summary)
         if objectives:
             yield Text.assemble(("SLO ", "bold"), objectives)
+        if class_rows(summary):
+            yield _classes(summary)
         yield _grid(blocks(summary))
         for note in self.notes:
             yield Text.assemble(("note ", "bold"), (note, "dim"))
@@ -45,6 +55,16 @@ def _latencies(summary: dict[str, Any], *, with_intervals: bool) -> Table:
     for row in latency_rows(summary):
         cells = row.percentiles_ci95 if with_intervals else row.percentiles
         table.add_row(row.name, row.mean, *cells)
+    return table
+
+
+def _classes(summary: dict[str, Any]) -> Table:
+    table = Table(title="Classes", title_justify="left", title_style="bold", box=None)
+    table.add_column("", style="cyan", no_wrap=True)
+    for heading in CLASS_COLUMNS:
+        table.add_column(heading, justify="right")
+    for row in class_rows(summary):
+        table.add_row(*row)
     return table
 
 

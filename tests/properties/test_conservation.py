@@ -17,6 +17,7 @@ from simulator.engine.replica import Replica
 from simulator.engine.request import CANCELLED, COMPLETED, NONE, REJECTED, new_requests
 from simulator.engine.state import IDLE
 from simulator.errors import IntegrityError
+from simulator.labels import Labels
 from simulator.metrics.record import LATENCY_PARTS
 from simulator.metrics.recorder import request_frame
 from simulator.routers.round_robin import RoundRobin
@@ -177,7 +178,7 @@ def test_latency_parts_sum_to_the_whole(data):
     config = data.draw(engines())
     load = data.draw(workloads(config.max_model_len))
     outcome = run_cluster(config, load, data.draw(costs()), "span", data.draw(st.integers(1, 3)))
-    frame = request_frame(outcome, ("all",))
+    frame = request_frame(outcome, Labels(("all",)))
     completed = (frame["status"] == "completed").to_numpy()
     parts = frame[list(LATENCY_PARTS)].to_numpy()
     whole = (frame["finish_s"] - frame["arrival_s"]).to_numpy()
@@ -279,7 +280,7 @@ def check_cut(config, load, cost, cut_s, whole, traced):
         requests, RoundRobin(1), config, table(cost, config), num_replicas=1, sample_interval_s=1e9
     )
     outcome = cluster.run(until_s=cut_s)
-    frame = request_frame(outcome, ("all",))
+    frame = request_frame(outcome, Labels(("all",)))
     assert len(frame) == np.count_nonzero(load["arrival_s"] < cut_s)
     got = [[t_s for t_s in each if t_s < cut_s] for each in times[: len(frame)]]
     assert frame["generated_tokens"].tolist() == [len(each) for each in got]

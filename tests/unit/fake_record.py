@@ -70,6 +70,11 @@ def fake_record(
     requests = pd.DataFrame(
         {
             "request_id": np.arange(count),
+            "query_id": np.arange(count),
+            "client": "default",
+            "session_id": np.full(count, -1),
+            "turn": np.zeros(count, np.int64),
+            "difficulty": np.full(count, np.nan),
             "class": np.where(rng.random(count) < 0.3, "maths", "chat"),
             "arrival_s": arrival,
             "prompt_tokens": prompt,

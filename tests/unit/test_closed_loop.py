@@ -38,7 +38,7 @@ class Server:
 
     def answer(self, i):
         self.inside -= 1
-        self.source.answered([self.env.now])
+        self.source.answered([0], [self.env.now])
 
 
 def test_one_client_sends_when_it_is_answered():
@@ -76,7 +76,7 @@ def test_an_answer_in_the_future_is_waited_for():
     loop = ClosedLoop(1, np.zeros(3))
     source = ClosedLoopSource(env, arrival_s, loop, lambda i: not sent.append(env.now))
     env.step()
-    source.answered([0.25])
+    source.answered([0], [0.25])
     assert sent == [0.0]
     env.run()
     assert sent == [0.0, 0.25]

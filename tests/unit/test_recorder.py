@@ -10,6 +10,7 @@ from simulator.engine.config import EngineConfig
 from simulator.engine.replica import REFUSALS
 from simulator.engine.request import new_requests
 from simulator.engine.state import MAX_SAMPLES
+from simulator.labels import Labels
 from simulator.metrics.record import LATENCY_PARTS, REQUEST_COLUMNS, TIMELINE_COLUMNS
 from simulator.metrics.recorder import record_run, request_frame, timeline_frame
 from simulator.metrics.window import by_seconds
@@ -61,7 +62,7 @@ def record(outcome, window):
     return record_run(
         outcome,
         window,
-        ("maths", "chat"),
+        Labels(("maths", "chat")),
         num_gpus=4,
         price_usd_per_gpu_hour=2.5,
         capacity_rps=None,
@@ -219,7 +220,7 @@ def test_a_request_stops_by_itself_or_at_its_limit():
 def test_cut_short_while_thinking_all_of_it_was_thinking():
     requests = new_requests([0.0], [50], [100], thinking_tokens=80, max_tokens=60)
     cluster = Cluster(requests, RoundRobin(1), CONFIG, COST, num_replicas=1, sample_interval_s=1.0)
-    row = request_frame(cluster.run(), ("all",)).iloc[0]
+    row = request_frame(cluster.run(), Labels(("all",))).iloc[0]
     assert np.isnan(row["first_answer_s"])
     assert row["thinking_s"] == row["finish_s"] - row["first_token_s"] > 0
     assert row["answer_s"] == 0.0

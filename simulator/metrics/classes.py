@@ -1,0 +1,56 @@
+"""The classes of a workload, each by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from simulator.metrics.latency import request_latencies
+from simulator.metrics.record import RunRecord
+from simulator.metrics.slo import goodput
+
+CLASS_METRICS = ("ttft", "ttfo", "e2el", "tta")
+CLASS_PERCENTS = (50, 90, 99)
+
+
+def classes(record: RunRecord, queries: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """For each class that has measured requests: counts, tokens, latencies in ms, attainment.
+
+    Latencies as in the summary: over requests (tta: queries) that completed.
+    """
+    measured = record.measured
+    return {
+        str(name): _of(requests, queries[queries["class"] == name], _slo(record, str(name)))
+        for name, requests in measured.groupby("class", observed=True, sort=False)
+    }
+
+
+def _slo(record: RunRecord, name: str) -> dict[str, float]:
+    return record.class_slo.get(name, record.slo)
+
+
+def _of(requests: pd.DataFrame, queries: pd.DataFrame, slo: dict[str, float]) -> dict[str, Any]:
+    completed = requests[requests["status"] == "completed"]
+    queries = queries[queries["measured"].to_numpy(bool)]
+    judged = goodput(requests, slo)
+    thinking = np.minimum(completed["thinking_tokens"], completed["generated_tokens"])
+    shown: dict[str, Any] = {
+        "num_queries": len(queries),
+        "num_prompts": len(requests),
+        "completed": len(completed),
+        "total_input_tokens": int(completed["prompt_tokens"].sum()),
+        "total_thinking_tokens": int(thinking.sum()),
+        "total_answer_tokens": int((completed["generated_tokens"] - thinking).sum()),
+        "slo": dict(slo),
+        "slo_attainment": judged.attainment if judged else None,
+    }
+    latencies = request_latencies(completed)
+    for name in CLASS_METRICS:
+        values = (queries if name == "tta" else latencies)[f"{name}_s"].dropna().to_numpy()
+        shown[f"mean_{name}_ms"] = float(values.mean()) * 1e3 if len(values) else None
+        for percent in CLASS_PERCENTS:
+            value = float(np.percentile(values, percent)) * 1e3 if len(values) else None
+            shown[f"p{percent}_{name}_ms"] = value
+    return shown
