@@ -22,6 +22,7 @@ Coefficient = Annotated[float, Field(gt=-1, lt=1)]
 
 _SMALLEST, _LARGEST = 2.0**-53, 1.0 - 2.0**-53  # as `simulator.rng.uniforms` gives them
 _QUANTILES = 1 << 16
+_DEGREE = 24
 
 
 class Correlation(Section):
@@ -71,15 +72,44 @@ class Correlation(Section):
 
 @lru_cache(maxsize=256)
 def split_variance(law: Law, within_sigma: float = 0.3) -> float:
-    """The part of a length's variance that its problem decides, as intraclass correlation.
+    """How much of a length its problem decides: the correlation of normal scores, in [0, 1].
 
-    `within_sigma` is the standard deviation of the natural logarithm of lengths within a problem;
-    that of all lengths is the law's (0 tokens counted as 1). Returns
-    max(0, 1 - (within_sigma / sd)^2), in [0, 1): of normal scores, exact for a log-normal.
+    Such that the natural logarithms of lengths of one problem have the standard deviation
+    `within_sigma` (root mean square over problems; 0 tokens counted as 1). For a log-normal this is
+    the intraclass correlation of the logarithm, 1 - (within_sigma / sigma)^2. If the law itself
+    is not wider than that, 0: the problem decides nothing.
+
+    For any other law f(z) = ln quantile(Phi(z)) is expanded in Hermite polynomials: scores of
+    correlation r give logarithms of covariance sum_k c_k^2 r^k (Mehler's formula).
     """
+    from scipy.special import ndtri
+
     middle = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    sigma = float(np.std(np.log(np.maximum(law.quantile(middle), 1))))
-    return 1.0 - (within_sigma / sigma) ** 2 if sigma > within_sigma else 0.0
+    logarithm = np.log(np.maximum(law.quantile(middle), 1))
+    variance = float(logarithm.var())
+    if variance <= within_sigma**2:
+        return 0.0
+    if within_sigma == 0.0:
+        return 1.0
+    score = ndtri(middle)
+    score /= score.std()  # without its tails it is a little narrow
+    before, polynomial = np.zeros(_QUANTILES), np.ones(_QUANTILES)
+    powers = []
+    for k in range(_DEGREE):  # orthonormal, by their recurrence
+        after = (score * polynomial - math.sqrt(k) * before) / math.sqrt(k + 1)
+        before, polynomial = polynomial, after
+        powers.append(float(np.mean(logarithm * polynomial)) ** 2)
+    powers.append(max(variance - sum(powers), 0.0))  # what is left, as if of the next degree
+
+    low, high = 0.0, 1.0
+    while high - low > 1e-12:
+        middle_r = (low + high) / 2
+        between = sum(power * middle_r ** (k + 1) for k, power in enumerate(powers))
+        if between < variance - within_sigma**2:
+            low = middle_r
+        else:
+            high = middle_r
+    return high
 
 
 def problem_and_sample_uniforms(

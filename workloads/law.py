@@ -91,7 +91,7 @@ class Law(Section):
         return float(half @ (self.survival(at) @ weights))
 
 
-@lru_cache(maxsize=128)  # half a megabyte each
+@lru_cache(maxsize=64)  # a megabyte each
 def _table(law: Law) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Lengths and P(length <= each): every one of the first 65,537, then log-spaced, to the last.
 

@@ -9,16 +9,24 @@ from scipy import stats
 
 from simulator.rng import uniforms
 from workloads.copula import Correlation, problem_and_sample_uniforms, split_variance
+from workloads.families import GammaLength, WeibullLength
 from workloads.lengths import (
     ConstantLength,
     LognormalLength,
     LognormalMixtureLength,
     PresetLength,
+    UniformLength,
 )
 
 PROMPT = PresetLength(name="deepseek_r1_api.prompt")
 THINKING = PresetLength(name="deepseek_r1_api.thinking")
 ANSWER = PresetLength(name="deepseek_r1_api.answer")
+MLPERF_R1 = LognormalMixtureLength(
+    weights=[0.2984, 0.4349, 0.2667],
+    mu=[6.2699, 7.3849, 8.8739],
+    sigma=[0.3337, 0.6482, 0.5849],
+    max=20_000,
+)
 N = 100_000
 
 
@@ -125,7 +133,7 @@ def test_the_part_of_the_problem_of_a_lognormal():
     assert split_variance(LognormalLength(mu=8, sigma=1.084), 0.293) == pytest.approx(
         1 - (0.293 / 1.084) ** 2, abs=1e-3
     )
-    assert split_variance(LognormalLength(mu=8, sigma=0.3), 0.3) == pytest.approx(0, abs=1e-3)
+    assert split_variance(LognormalLength(mu=8, sigma=0.3), 0.3) == pytest.approx(0, abs=2e-3)
     assert split_variance(LognormalLength(mu=8, sigma=0.2), 0.3) == 0
     assert split_variance(ConstantLength(tokens=500), 0.3) == 0
     assert split_variance(ConstantLength(tokens=0), 0.3) == 0
@@ -154,21 +162,35 @@ def test_attempts_at_one_problem_differ_by_the_sigma_asked_for(sigma, within):
     assert np.log(drawn).std() == pytest.approx(sigma, rel=0.02)
 
 
-def test_whatever_the_problem_decides_the_law_is_kept():
-    """The MLPerf mixture: within a problem the sigma is about right, the marginal exact."""
-    law = LognormalMixtureLength(
-        weights=[0.2984, 0.4349, 0.2667],
-        mu=[6.2699, 7.3849, 8.8739],
-        sigma=[0.3337, 0.6482, 0.5849],
-        max=20_000,
-    )
-    drawn = attempts(law, 0.293)
+@pytest.mark.parametrize("within", [0.293, 0.6])
+@pytest.mark.parametrize(
+    "law",
+    [
+        MLPERF_R1,
+        THINKING,
+        GammaLength(shape=2.274, scale=3103, max=32768),
+        WeibullLength(shape=1.931, scale=12849, max=32768),
+        UniformLength(max=2000),
+        LognormalLength(mu=1.0, sigma=0.7),
+    ],
+    ids=lambda law: law.describe(),
+)
+def test_any_law_is_kept_and_has_the_sigma_asked_for_within_a_problem(law, within):
+    drawn = attempts(law, within)
     spread = np.sqrt(np.log(drawn).var(axis=1, ddof=1).mean())
-    assert spread == pytest.approx(0.293, rel=0.1)
-    for column in drawn.T:  # each attempt by itself is a draw of the law
+    assert spread == pytest.approx(within, rel=0.02)
+    for column in drawn[:, ::4].T:  # each attempt by itself is a draw of the law
         assert abs(column.mean() - law.mean()) < 4 * column.std() / np.sqrt(len(column))
-        quantile = np.quantile(column, [0.1, 0.5, 0.9])
-        assert quantile == pytest.approx(law.quantile(np.array([0.1, 0.5, 0.9])), rel=0.05)
+        below = 1 - law.survival(np.sort(column))
+        gap = np.abs(
+            below - np.searchsorted(np.sort(column), np.sort(column), "right") / len(column)
+        )
+        assert gap.max() < 2 / np.sqrt(len(column))
+
+
+def test_the_problem_decides_as_much_as_was_measured():
+    """Deepseek-R1 on the MLPerf problems: intraclass correlation 0.932 of the log of thinking."""
+    assert split_variance(MLPERF_R1, 0.293) == pytest.approx(0.932, abs=0.006)
 
 
 def test_all_or_nothing_of_the_problem():
