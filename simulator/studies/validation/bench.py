@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +26,8 @@ from simulator.studies.validation.predict import (
     cost_table,
 )
 from workloads.arrivals import ClosedLoopArrivals, PoissonArrivals
-from workloads.batch import MAX_TOKENS, ClosedLoop, RequestBatch
+from workloads.batch import ClosedLoop, RequestBatch
+from workloads.traces.vllm_bench import BenchFile, is_number
 
 # Key of the result file -> column of a points file, besides the latencies.
 _TOTALS = {
@@ -70,50 +69,32 @@ def read_bench(path: str | Path) -> Bench:
     """
     file = str(path)
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        reader = _Reader(Path(path).read_bytes(), file)
     except OSError as error:
         raise InputError(Problem(f"cannot be read: {error.strerror}", file=file)) from None
-    except ValueError as error:
-        raise InputError(Problem(f"is not JSON in UTF-8: {error}", file=file)) from None
-    if not isinstance(data, dict):
-        raise InputError(Problem("must hold one result, a JSON object", file=file))
-    reader = _Reader(data, file)
-    prompts = reader.numbers("input_lens", needed=True)
-    outputs = reader.numbers("output_lens", needed=True)
-    starts = reader.numbers("start_times")
-    errors = data.get("errors")
-    if errors is not None and not isinstance(errors, list):
-        reader.complain("errors", "must be a list of texts")
-        errors = None
-    count = len(prompts)
-    for name, column in (("output_lens", outputs), ("start_times", starts), ("errors", errors)):
-        if column and len(column) != count:
-            reader.complain(name, f"has {len(column)} entries, input_lens has {count}")
-    if count == 0 and not reader.problems:
-        reader.complain("input_lens", "holds no request")
+    lists = reader.lists()
     concurrency = reader.limit("max_concurrency")
     rate = reader.rate()
-    if reader.problems:
+    if lists is None or reader.problems:
         raise InputError(reader.problems)
-    served = (np.array(outputs) >= 1) & (np.array(prompts) >= 1)
-    if errors is not None:
-        served &= np.array([not error for error in errors])
+    prompts, outputs, starts = lists.input_tokens, lists.output_tokens, lists.start_s
+    served = (outputs >= 1) & (prompts >= 1) & ~lists.failed
     if not served.any():
         raise InputError(Problem("every request failed", file=file))
     n = int(served.sum())
     arrival_s, loop, sent = _sending(
-        concurrency, np.array(starts)[served] if starts else None, rate, n
+        concurrency, None if starts is None else starts[served], rate, n
     )
     order = np.argsort(arrival_s, kind="stable")
     return Bench(
         name=Path(path).stem,
-        model=str(data.get("model_id") or ""),
+        model=str(reader.data.get("model_id") or ""),
         arrival_s=arrival_s[order],
-        input_tokens=np.array(prompts, dtype=np.int64)[served][order],
-        output_tokens=np.array(outputs, dtype=np.int64)[served][order],
+        input_tokens=prompts[served][order],
+        output_tokens=outputs[served][order],
         closed_loop=loop,
         sent=sent,
-        failed=count - n,
+        failed=len(served) - n,
         measured=reader.measured(),
     )
 
@@ -204,31 +185,7 @@ def _sending(
     )
 
 
-@dataclass
-class _Reader:
-    data: dict[str, Any]
-    file: str
-
-    def __post_init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    def complain(self, key: str, message: str) -> None:
-        self.problems.append(Problem(message, file=self.file, field=key))
-
-    def numbers(self, key: str, *, needed: bool = False) -> list[float]:
-        values = self.data.get(key)
-        if values is None:
-            if needed:
-                self.complain(key, "is missing: the result must be saved with --save-detailed")
-            return []
-        if not isinstance(values, list) or not all(_is_number(value) for value in values):
-            self.complain(key, "must be a list of numbers, none of them negative")
-            return []
-        if key != "start_times" and any(value > MAX_TOKENS or value % 1 for value in values):
-            self.complain(key, f"lengths must be whole numbers, at most {MAX_TOKENS:,}")
-            return []
-        return values
-
+class _Reader(BenchFile):
     def limit(self, key: str) -> int | None:
         value = self.data.get(key)
         if value is None:
@@ -242,7 +199,7 @@ class _Reader:
         value = self.data.get("request_rate", "inf")
         if value == "inf":
             return math.inf
-        if not _is_number(value) or value <= 0:
+        if not is_number(value) or value <= 0:
             self.complain("request_rate", f'must be a number above 0 or "inf", not {value!r}')
             return math.inf
         return float(value)
@@ -252,11 +209,6 @@ class _Reader:
         for key, value in self.data.items():
             latency = _LATENCY.fullmatch(key)
             column = f"{latency[2]}_{latency[1]}_ms" if latency else _TOTALS.get(key)
-            if column is not None and _is_number(value) and value > 0:
+            if column is not None and is_number(value) and value > 0:
                 found[column] = float(value)
         return found
-
-
-def _is_number(value: object) -> bool:
-    numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    return numeric and math.isfinite(value) and value >= 0  # type: ignore[arg-type,operator]

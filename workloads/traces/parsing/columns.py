@@ -84,6 +84,17 @@ class Table:
         """A column of numbers, int64[n] or float64[n]."""
         return np.concatenate(cast(list[NDArray[Any]], self._take(name)))
 
+    def whole(self, name: str, absent: int) -> NDArray[np.int64] | None:
+        """A column of whole numbers, `absent` where there is none; None if all rows lack it."""
+        if name not in self:
+            return None
+        numbers = self.numbers(name)
+        missing = numbers == MISSING
+        if missing.all():
+            return None
+        numbers[missing] = absent
+        return numbers
+
     def lists(self, name: str) -> Lists:
         """A column of lists."""
         parts = cast(list[Lists], self._take(name))

@@ -14,12 +14,22 @@ from workloads.traces.parsing.problems import BadRows, shown
 from workloads.traces.parsing.source import Source
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
+    """For `parse_constant`: NaN and Infinity are refused."""
     raise ValueError(f"{name} is no JSON number")
 
 
-# Objects as tuples of their pairs, which keeps keys that are there twice.
-_PAIRS = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_no_constant)
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `object_pairs_hook`: an object, refused if a key is there twice."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {shown(twice)} is there twice")
+    return made
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_constant=no_constant)
 
 
 def json_pieces(source: Source, fields: Sequence[Field], bad: BadRows) -> Iterator[Piece]:
@@ -29,38 +39,42 @@ def json_pieces(source: Source, fields: Sequence[Field], bad: BadRows) -> Iterat
     lines are skipped.
     """
     for number, text in source.lines():
-        lines: list[int] = []
-        rows: list[dict[str, Any]] = []
-        for at, line in enumerate(text.split(b"\n"), start=number):
-            if not line or line.isspace():
-                continue
-            try:
-                rows.append(_object(line))
-                lines.append(at)
-            except ValueError as error:
-                bad.add(at, (None, str(error)))
-        yield rows_piece(lines, rows, fields, bad)
+        found = list(_objects(number, text, bad))
+        yield rows_piece([at for at, _ in found], [row for _, row in found], fields, bad)
+
+
+def json_objects(source: Source, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON Lines file, each with its line; malformed lines go into `bad`."""
+    for number, text in source.lines():
+        yield from _objects(number, text, bad)
+
+
+def _objects(number: int, text: bytes, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
+    for at, line in enumerate(text.split(b"\n"), start=number):
+        if not line or line.isspace():
+            continue
+        try:
+            row = _object(line)
+        except ValueError as error:
+            bad.add(at, (None, str(error)))
+        else:
+            yield at, row
 
 
 def _object(line: bytes) -> dict[str, Any]:
     """The object on a line. Raises ValueError, worded for the user, if it is none."""
     try:
-        pairs = _PAIRS.decode(line.decode())
+        row = DECODER.decode(line.decode())
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"is not JSON: {error.msg} at column {error.colno}") from None
     except RecursionError:
         raise ValueError("is nested too deep") from None
-    except ValueError as error:  # NaN, or an integer of thousands of digits
+    except ValueError as error:  # NaN, a key twice, an integer of thousands of digits
         raise ValueError(f"is not usable JSON: {str(error)[:60]}") from None
-    if type(pairs) is not tuple:
-        raise ValueError(f"must be an object, one a line: {shown(pairs)}")
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {shown(twice)} is there twice")
+    if type(row) is not dict:
+        raise ValueError(f"must be an object, one a line: {shown(row)}")
     return row
 
 

@@ -78,7 +78,8 @@ class Whole(Kind):
             raise ValueError(f"must be from {self.least:,} to {self.most:,}: {shown(number)}")
         return number
 
-    def _in_range(self, numbers: NDArray[np.int64]) -> bool:
+    def holds(self, numbers: NDArray[np.int64]) -> bool:
+        """Whether all numbers, absent ones aside, are in the range."""
         present = numbers[numbers != MISSING]
         return not len(present) or (
             int(present.min()) >= self.least and int(present.max()) <= self.most
@@ -88,7 +89,7 @@ class Whole(Kind):
         """By Arrow's cast."""
         pa = arrow()
         numbers = numpy_of(cells.cast(pa.int64()).fill_null(MISSING))
-        return numbers if self._in_range(numbers) else None
+        return numbers if self.holds(numbers) else None
 
     def pack(self, values: Sequence[Any]) -> Column | None:
         """By NumPy, if all are integers."""
@@ -101,7 +102,7 @@ class Whole(Kind):
             numbers = np.array(values, dtype=np.int64)
         except OverflowError:
             return None
-        return numbers if self._in_range(numbers) else None
+        return numbers if self.holds(numbers) else None
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ class Decimal(Kind):
             raise ValueError(f"must be from {self.least:g} to {self.most:g}: {shown(value)}")
         return float(value)
 
-    def _in_range(self, numbers: NDArray[np.float64], absent: int) -> bool:
+    def holds(self, numbers: NDArray[np.float64], absent: int) -> bool:
+        """Whether all numbers but the `absent` ones, which are NaN, are in the range."""
         # NaN compares false: as many as are absent must be so.
         return int(((numbers >= self.least) & (numbers <= self.most)).sum()) + absent == len(
             numbers
@@ -140,7 +142,7 @@ class Decimal(Kind):
         """By Arrow's cast, which rounds correctly."""
         pa = arrow()
         numbers = numpy_of(cells.cast(pa.float64()).fill_null(math.nan)).astype(np.float64)
-        return numbers if self._in_range(numbers, cells.null_count) else None
+        return numbers if self.holds(numbers, cells.null_count) else None
 
     def pack(self, values: Sequence[Any]) -> Column | None:
         """By NumPy, if all are numbers."""
@@ -152,7 +154,7 @@ class Decimal(Kind):
             numbers = np.array(values, dtype=np.float64)
         except OverflowError:
             return None
-        return numbers if self._in_range(numbers, absent) else None
+        return numbers if self.holds(numbers, absent) else None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workloads.batch import MAX_TOKENS
 from workloads.traces.parsing.arrow import arrow, compute, numpy_of
@@ -65,6 +66,13 @@ class Pairs(Ids):
 
     grammar: str = r"[0-9]{1,18}:[0-9]{1,10}(?: [0-9]{1,18}:[0-9]{1,10})*"
 
+    def holds(self, pairs: NDArray[np.int64]) -> bool:
+        """Whether all ids and tokens (int64[m, 2]) are in their ranges."""
+        ids, tokens = pairs[:, 0], pairs[:, 1]
+        return not len(pairs) or bool(
+            ids.min() >= 0 and tokens.min() >= 1 and tokens.max() <= MAX_TOKENS
+        )
+
     def from_cell(self, text: str) -> Any:
         """The pairs."""
         if not re.fullmatch(self.grammar, text, re.ASCII):
@@ -87,7 +95,7 @@ class Pairs(Ids):
         numbers = super().from_arrow(compute().replace_substring(cells, ":", " "))
         assert isinstance(numbers, Lists)
         pairs = numbers.flat.reshape(-1, 2)
-        if len(pairs) and not (pairs[:, 1].min() >= 1 and pairs[:, 1].max() <= MAX_TOKENS):
+        if not self.holds(pairs):
             return None
         lengths = np.where(numbers.lengths > 0, numbers.lengths // 2, numbers.lengths)
         return Lists(lengths, pairs)
@@ -107,8 +115,6 @@ class Pairs(Ids):
             array = np.array(flat, dtype=np.int64).reshape(-1, 2)
         except OverflowError:
             return None
-        if len(array) and not (
-            array[:, 0].min() >= 0 and array[:, 1].min() >= 1 and array[:, 1].max() <= MAX_TOKENS
-        ):
+        if not self.holds(array):
             return None
         return Lists(np.array(lengths, dtype=np.int64), array)

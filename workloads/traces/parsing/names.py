@@ -32,12 +32,8 @@ class Name(Kind):
     def from_json(self, value: Any) -> str | int:
         """The text or number."""
         if isinstance(value, str):
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise ValueError(f"half a surrogate pair: {ascii(value)[:40]}") from None
-            if not value or "\x00" in value:
-                raise ValueError("an empty text" if not value else "a text with a NUL")
+            if not is_name(value):
+                raise ValueError(f"empty, a NUL or half a surrogate: {ascii(value)[:40]}")
             return value
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValueError(f"not a text or a whole number: {shown(value)}")
@@ -65,14 +61,14 @@ class Name(Kind):
             return None
         known: dict[str, int] = {}
         codes = [-1 if v is None else known.setdefault(str(v), len(known)) for v in values]
-        if not all(name and "\x00" not in name and _is_unicode(name) for name in known):
+        if not all(map(is_name, known)):
             return None
         return Names(np.array(codes, dtype=np.int32), list(known))
 
 
-def _is_unicode(text: str) -> bool:
+def is_name(text: str) -> bool:
+    """Whether a text may be a name: not empty, without NUL, and possible in UTF-8."""
     try:
-        text.encode()
+        return bool(text) and b"\x00" not in text.encode()
     except UnicodeEncodeError:
         return False
-    return True
