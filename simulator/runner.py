@@ -57,7 +57,7 @@ def simulate(
     costs = iteration_costs_of(pool)
     cost = costs.table()
     most_rps = _closed_loop_rps(experiment, pool, cost)
-    known = 0
+    known = unsent = 0
     for beyond in _BEYOND:
         batch = generate(experiment, beyond, most_rps)
         if len(batch) == known:  # there is no more of it
@@ -65,6 +65,7 @@ def simulate(
         known = len(batch)
         if batch.closed_loop is not None or batch.has_followers:
             batch = _rehearsed(experiment, pool, cost, batch)
+            unsent = known - len(batch)
         window = _window(experiment, batch)
         drain_s, last_s = experiment.measure.drain_s, window.last_arrival_s(batch.arrival_s)
         serve_with = partial(
@@ -83,6 +84,10 @@ def simulate(
             break
     met = _largest_met(pool, outcome)
     notes = [*pool.notes, *extrapolation_notes(costs, pool.gpu.name, met), *_workload_notes(batch)]
+    if unsent:
+        notes.append(
+            f"{unsent:,} requests were never sent: one before them in their session was refused"
+        )
     if ran_dry:
         notes.append(
             f"requests stop arriving at {batch.arrival_s[-1]:,.0f} s, before the run ends at "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.batch import RequestBatch, Sessions
+from workloads.batch import MAX_TOKENS, RequestBatch, Sessions
 from workloads.conversation import alone
 from workloads.prefix import PromptSegments
 from workloads.queries import QueryLaws
@@ -59,6 +59,26 @@ def class_batch(
         sessions=sessions,
         segments=segments,
     )
+
+
+def served_at(batch: RequestBatch, tpot_s: float) -> RequestBatch:
+    """The same requests, when each output token took `tpot_s` seconds and nothing else any time.
+
+    Moves the requests that wait for others, for traces that can't say so.
+    """
+    if not batch.has_followers or tpot_s == 0.0:
+        return batch
+    assert batch.sessions is not None
+    sessions = batch.sessions
+    cap = np.where(batch.max_tokens > 0, batch.max_tokens, MAX_TOKENS)
+    output = np.minimum(batch.thinking_tokens + batch.answer_tokens, cap)
+    arrival_s = batch.arrival_s.copy()
+    for turn in range(1, int(sessions.turn.max()) + 1):
+        rows = np.flatnonzero((sessions.turn == turn) & (sessions.after >= 0))
+        before = sessions.after[rows]
+        arrival_s[rows] = arrival_s[before] + output[before] * tpot_s + sessions.pause_s[rows]
+    order = np.argsort(arrival_s, kind="stable")
+    return batch.take(order, arrival_s[order])
 
 
 def combine(batches: Sequence[RequestBatch]) -> RequestBatch:

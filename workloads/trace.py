@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from simulator.errors import InputError, Problem
 from workloads.batch import MAX_TOKENS, RequestBatch
 from workloads.lengths import LengthLaw
 from workloads.synthetic import draw_lengths
-from workloads.traces import READERS, read_trace
+from workloads.traces import READERS, read_trace, rows_to_batch
 from workloads.workload import Workload, path_problem
 
 
@@ -22,8 +23,10 @@ class TraceWorkload(Workload):
 
     `rate_scale` 2 means twice the requests per second: times are divided by it. The first `limit`
     requests are taken, or those before `duration_s` (after scaling), whichever ends first.
-    Published traces record no thinking; `thinking_tokens` draws it, and it comes before the
-    traced answer, which keeps its length. `path` is relative to the experiment file.
+    Most published traces record no thinking; `thinking_tokens` draws it (in place of any that is
+    recorded), and it comes before the traced answer, which keeps its length. Classes, clients and
+    sessions are those of the trace; `class_name` is for one that has none. `path` is relative to
+    the experiment file.
     """
 
     kind: Literal["trace"] = "trace"
@@ -87,28 +90,28 @@ class TraceWorkload(Workload):
         if n == 0:
             message = f"no request arrives in {duration_s:g} s"
             raise InputError(Problem(message, file=str(path), field="workload.duration_s"))
+        batch = rows_to_batch(rows).take(np.arange(n), arrival_s[:n])
 
         source = f"trace: {reader.title} {path.name}"
         taken = f", first {n:,} of {len(arrival_s):,} requests" if n < len(arrival_s) else ""
         scaled = f", rate x {self.rate_scale:g}" if self.rate_scale != 1 else ""
-        thinking = np.zeros(n, dtype=np.int64)
-        thinking_source = "none: the trace records no thinking"
+        provenance = {
+            "arrival_s": source + scaled + taken,
+            "prompt_tokens": source,
+            "thinking_tokens": source,
+            "answer_tokens": source,
+        }
         if self.thinking_tokens is not None:
-            thinking = draw_lengths(self.thinking_tokens, seed, "thinking", self.class_name, n)
-            thinking_source = f"drawn: {self.thinking_tokens.describe()}"
-        return RequestBatch(
-            arrival_s=arrival_s[:n],
-            prompt_tokens=rows.prompt_tokens[:n],
-            thinking_tokens=thinking,
-            answer_tokens=rows.answer_tokens[:n],
-            max_tokens=np.full(n, self.max_tokens or 0, dtype=np.int64),
-            class_id=np.zeros(n, dtype=np.int32),
-            class_names=(self.class_name,),
-            provenance={
-                "arrival_s": source + scaled + taken,
-                "prompt_tokens": source,
-                "thinking_tokens": thinking_source,
-                "answer_tokens": source,
-            },
-            dropped=dict(rows.dropped),
-        )
+            law = self.thinking_tokens
+            thinking = draw_lengths(law, seed, "thinking", self.class_name, n)
+            batch = replace(batch, thinking_tokens=thinking)
+            provenance["thinking_tokens"] = f"drawn: {law.describe()}"
+        elif rows.thinking_tokens is None:
+            provenance["thinking_tokens"] = "none: the trace records no thinking"
+        for column in rows.estimated:
+            provenance[column] = f"estimated: {reader.title} {path.name}"
+        if self.max_tokens is not None:
+            batch = replace(batch, max_tokens=np.full(n, self.max_tokens, dtype=np.int64))
+        if rows.class_id is None:
+            batch = replace(batch, class_names=(self.class_name,))
+        return replace(batch, provenance=provenance)

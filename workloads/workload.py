@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,12 @@ class Workload(Section):
         `base_dir` (or the current directory). Raises InputError for files that are missing or
         malformed, or if no request arrives.
         """
+
+    def batches(
+        self, seed: int, *, duration_s: float | None = None, base_dir: Path | None = None
+    ) -> Iterator[RequestBatch]:
+        """As `generate`, in pieces in order of arrival, where a kind need not hold everything."""
+        yield self.generate(seed, duration_s=duration_s, base_dir=base_dir)
 
     def limited(self, count: int) -> Workload:
         """The same workload, ending after `count` requests."""

@@ -10,10 +10,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from simulator.config.checks import check_experiment, check_pool, check_workload
-from simulator.config.experiment import Experiment, PoolSettings
+from simulator.config.experiment import MAX_SEED, Experiment, PoolSettings
 from simulator.config.messages import explain
 from simulator.config.overrides import Override, apply_override, parse_override
 from simulator.config.resolve import names_a_file, resolved
@@ -78,6 +78,36 @@ def load_with_source(
     if problems:
         raise InputError(_in_order(problems, source))
     return resolved(experiment), source
+
+
+class _WorkloadFile(BaseModel):
+    """What `load_workload` looks at in a file; the rest of an experiment may stand there too."""
+
+    workload: AnyWorkload
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+
+
+def load_workload(
+    path: str | PathLike[str], overrides: str | Iterable[str] = ()
+) -> tuple[AnyWorkload, int]:
+    """Read the `workload` of an experiment file, or of a file with nothing else, and its `seed`.
+
+    Raises `InputError` holding every problem found, each with file, line and dotted field.
+    """
+    changes, problems = _read_overrides(overrides)
+    source = read_yaml(Path(path))
+    problems += source.problems
+    problems += filter(None, [apply_override(source, change) for change in changes])
+    problems += clean(source)
+    _make_paths_absolute(source, Path(path).parent)
+    try:
+        file = _WorkloadFile.model_validate_json(json.dumps(source.data, default=str))
+    except ValidationError as error:
+        raise InputError(_in_order([*problems, *explain(error, source)], source)) from None
+    problems += located(check_workload(file.workload, read_trace=False), source)
+    if problems:
+        raise InputError(_in_order(problems, source))
+    return file.workload, file.seed
 
 
 def located(problems: Iterable[Problem], source: Source) -> list[Problem]:

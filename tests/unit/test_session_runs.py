@@ -1,0 +1,217 @@
+"""Sessions and mixes in whole runs: who waits for whom, what a query's answer takes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from simulator import load_experiment, run
+from simulator.cluster.cluster import Cluster
+from simulator.config.resolve import resolve_pool
+from simulator.labels import Labels, first_request_of_query
+from simulator.runner import cost_of, serve
+from workloads.batch import RequestBatch
+
+POOL = {"model": "llama-3.1-8b", "gpu": "h100-sxm", "engine": {"max_num_seqs": 64}}
+AGENT = {
+    "arrivals": {"kind": "poisson", "rate_rps": 0.4},
+    "shared_prefix_tokens": 300,
+    "prompt_tokens": {"kind": "uniform", "min": 20, "max": 900},
+    "thinking_tokens": {"kind": "uniform", "min": 0, "max": 300},
+    "answer_tokens": {"kind": "uniform", "min": 1, "max": 100},
+    "session": {
+        "turns": {"kind": "geometric", "mean": 2.0},
+        "requests_per_turn": {"kind": "geometric", "mean": 3.0},
+        "tool_result_tokens": {"kind": "uniform", "min": 1, "max": 400},
+        "user_pause_s": {"kind": "exponential", "mean_s": 10.0},
+        "tool_pause_s": {"kind": "lognormal", "mu": 0.0, "sigma": 1.0},
+        "thinking_retention": "keep_within_tool_loop",
+    },
+}
+CHAT = {"preset": "chat", "arrivals": {"kind": "poisson", "rate_rps": 2.0}}
+
+
+def experiment(pool=None, measure=None, classes=None, **changes):
+    return load_experiment(
+        {
+            "name": "sessions",
+            "pools": {"p": {**POOL, **(pool or {})}},
+            "workload": {"kind": "mix", "classes": classes or {"agent": AGENT, "chat": CHAT}},
+            "measure": measure or {"warmup_s": 30, "window_s": 120},
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def result():
+    return run(experiment(), check_integrity=True)
+
+
+def test_a_turn_comes_a_pause_after_the_answer_before_it(result):
+    requests = result.requests
+    inside = requests[requests["session_id"] >= 0].sort_values(["session_id", "turn"])
+    before = inside.groupby("session_id")["finish_s"].shift()
+    waited = (inside["arrival_s"] - before)[inside["turn"] > 0].dropna()
+    assert len(waited) > 50
+    assert (waited > 0).all()
+    assert (inside["turn"] == inside.groupby("session_id").cumcount()).all()
+    # The pauses are the drawn ones: the batch says which.
+    outcome = serve_alone(experiment())
+    batch = outcome[1]
+    times, rows = outcome[0].requests, outcome[0].rows
+    finish = np.full(len(batch), np.nan)
+    arrival = np.full(len(batch), np.nan)
+    finish[rows], arrival[rows] = times["finish_s"], times["arrival_s"]
+    waits = batch.sessions.after >= 0
+    due = finish[batch.sessions.after[waits]] + batch.sessions.pause_s[waits]
+    assert np.allclose(arrival[waits], due, rtol=1e-12)
+
+
+def serve_alone(experiment, pool=None):
+    pool = resolve_pool("p", experiment.pool)
+    batch = experiment.workload.generate(0, duration_s=120.0)
+    return serve(pool, cost_of(pool), batch, check_integrity=True), batch
+
+
+def test_tta_of_a_query_spans_its_tool_calls(result):
+    requests, queries = result.requests, result.queries
+    assert (queries["requests"] > 1).any()
+    for query_id, own in requests.groupby("query_id"):
+        query = queries[queries["query_id"] == query_id].iloc[0]
+        assert query["requests"] == len(own)
+        assert own["request_id"].min() == query_id
+        if (own["status"] == "completed").all():
+            expected = own["finish_s"].iloc[-1] - own["arrival_s"].iloc[0]
+            assert query["tta_s"] == pytest.approx(expected, rel=1e-12)
+        else:
+            assert np.isnan(query["tta_s"])
+
+
+def test_a_query_is_measured_whole_or_not_at_all(result):
+    requests = result.requests
+    measured = requests.groupby("query_id")["measured"].nunique()
+    assert (measured == 1).all()
+    first = requests[requests["query_id"] == requests["request_id"]]
+    start, end = result.record.window_s
+    inside = (first["arrival_s"] >= start) & (first["arrival_s"] < end)
+    assert (inside == first["measured"]).all()
+    assert (requests[requests["measured"]]["status"] == "completed").all()
+    assert (requests[requests["measured"]]["arrival_s"] >= end).any()
+
+
+def test_spans_and_single_iterations_agree():
+    runs = [
+        run(experiment(pool={"engine": {"max_num_seqs": 8, "num_gpu_blocks": 900,
+                                        "max_model_len": 8192, "stepping": stepping}}))
+        for stepping in ("span", "iteration")
+    ]  # fmt: skip
+    spans, iterations = (each.requests for each in runs)
+    assert len(spans) == len(iterations)
+    for column in ("arrival_s", "first_token_s", "first_answer_s", "finish_s"):
+        assert np.allclose(spans[column], iterations[column], rtol=1e-9, equal_nan=True), column
+    assert spans["preemptions"].equals(iterations["preemptions"])
+
+
+def test_the_same_seed_gives_the_same_run(result):
+    again = run(experiment())
+    pd.testing.assert_frame_equal(again.requests, result.requests)
+    assert again.summary == result.summary
+
+
+def test_a_refused_turn_ends_its_session():
+    limited = experiment(pool={"engine": {"max_num_seqs": 64, "max_model_len": 1500}})
+    outcome, batch = serve_alone(limited)
+    refused = outcome.rows[list(outcome.refused)]
+    assert len(refused) > 3
+    arrived = np.zeros(len(batch), dtype=bool)
+    arrived[outcome.rows] = True
+    sessions = batch.sessions
+    for row in refused:
+        later = (sessions.session_id == sessions.session_id[row]) & (
+            sessions.turn > sessions.turn[row]
+        )
+        assert sessions.session_id[row] < 0 or not arrived[later].any()
+    waits = sessions.after >= 0
+    gone = ~arrived[sessions.after] | np.isin(sessions.after, refused)
+    assert (arrived[waits] == ~gone[waits]).all()
+    result = run(limited)
+    assert result.summary["rejected"] > 0
+    assert any("never sent" in note for note in result.record.notes)
+    failed = result.queries["status"] != "completed"
+    assert result.queries["tta_s"][failed].isna().all()
+    final = result.requests.groupby("query_id")["first_answer_s"].last().isna()
+    unanswered = failed.to_numpy() | final.to_numpy()
+    assert (result.queries["tta_s"].isna() == unanswered).all()
+
+
+def test_segments_reach_every_replica():
+    chosen = experiment(pool={"replicas": 2})
+    batch = chosen.workload.generate(0, duration_s=60.0)
+    seen = []
+
+    class Spy(Cluster):
+        def run(self, **options):
+            seen.extend(replica.segments for replica in self.replicas)
+            return super().run(**options)
+
+    pool = resolve_pool("p", chosen.pool)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simulator.runner.Cluster", Spy)
+        serve(pool, cost_of(pool), batch)
+    assert seen == [batch.segments, batch.segments]
+    first_agent = int(np.flatnonzero(batch.class_id == 0)[0])
+    (shared, tokens), (_, own) = batch.segments.of(first_agent)
+    assert tokens == 300
+    assert own == batch.prompt_tokens[first_agent] - 300
+    assert all(batch.segments.of(i)[0][0] == shared for i in np.flatnonzero(batch.class_id == 0))
+
+
+def test_labels_follow_the_requests(result):
+    requests = result.requests
+    assert set(requests["client"]) == {"agent", "chat"}
+    assert (requests["client"] == requests["class"].astype(str)).all()
+    assert requests[requests["class"] == "chat"]["difficulty"].between(0, 1).all()
+    assert requests[requests["class"] == "agent"]["difficulty"].isna().all()
+    assert (requests[requests["class"] == "chat"]["session_id"] == -1).all()
+
+
+def test_classes_are_summed_up_and_judged_by_their_own_targets():
+    classes = {
+        "agent": {**AGENT, "slo": {"e2el_s": 1.0}},
+        "chat": {**CHAT, "slo": {"ttfo_s": 3.0, "ttft_s": 0.5}},
+        "free": {"preset": "coding", "arrivals": {"kind": "poisson", "rate_rps": 0.2}},
+    }
+    result = run(experiment(classes=classes))
+    requests = result.requests[result.requests["measured"]]
+    shown = result.summary["classes"]
+    assert set(shown) == set(classes)
+    good = 0
+    for name, each in shown.items():
+        own = requests[requests["class"] == name]
+        assert each["num_prompts"] == len(own)
+        assert each["p50_ttft_ms"] == pytest.approx(own["ttft_s"].median() * 1e3)
+        met = {
+            "agent": own["e2el_s"] <= 1.0,
+            "chat": (own["ttfo_s"] <= 3.0) & (own["ttft_s"] <= 0.5),
+            "free": pd.Series(True, index=own.index),
+        }[name]
+        good += int(met.sum())
+        expected = None if name == "free" else pytest.approx(met.mean())
+        assert each["slo_attainment"] == expected
+    assert 0 < shown["agent"]["slo_attainment"] < 1
+    assert result.summary["slo_attainment"] == pytest.approx(good / len(requests))
+    queries = result.queries[result.queries["measured"] & (result.queries["class"] == "agent")]
+    assert shown["agent"]["mean_tta_ms"] == pytest.approx(queries["tta_s"].mean() * 1e3)
+
+
+def test_first_requests_of_queries():
+    batch = RequestBatch(
+        arrival_s=np.arange(3.0),
+        prompt_tokens=np.ones(3, dtype=np.int64),
+        thinking_tokens=np.zeros(3, dtype=np.int64),
+        answer_tokens=np.ones(3, dtype=np.int64),
+        max_tokens=np.zeros(3, dtype=np.int64),
+        class_id=np.zeros(3, dtype=np.int32),
+    )
+    assert first_request_of_query(batch) is None
+    assert Labels.of(batch).query_id is None
