@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from workloads.population.model import Client, ClientLengths, Population
 from workloads.population.read import read_population
+from workloads.population.summary import summarise
 from workloads.population.workload import PopulationWorkload
 
-__all__ = ["Client", "ClientLengths", "Population", "PopulationWorkload", "read_population"]
+__all__ = [
+    "Client",
+    "ClientLengths",
+    "Population",
+    "PopulationWorkload",
+    "read_population",
+    "summarise",
+]
