@@ -139,8 +139,8 @@ def test_a_refused_turn_ends_its_session():
     assert any("never sent" in note for note in result.record.notes)
     failed = result.queries["status"] != "completed"
     assert result.queries["tta_s"][failed].isna().all()
-    final = result.requests.groupby("query_id")["first_answer_s"].last().isna()
-    unanswered = failed.to_numpy() | final.to_numpy()
+    final = result.requests.groupby("query_id").tail(1).set_index("query_id")["first_answer_s"]
+    unanswered = failed.to_numpy() | final.loc[result.queries["query_id"]].isna().to_numpy()
     assert (result.queries["tta_s"].isna() == unanswered).all()
 
 
