@@ -56,7 +56,8 @@ class BurstGptReader:
         sessions = None
         if "Session ID" in table:
             session = table.identities("Session ID")[rows]
-            sessions = by_the_clock(session, turns_by_time(session))
+            if (session >= 0).any():
+                sessions = by_the_clock(session, turns_by_time(session))
         return TraceRows(
             arrival_s=time_s[rows] - time_s.min(),
             prompt_tokens=prompt[rows],

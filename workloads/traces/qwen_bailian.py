@@ -18,7 +18,7 @@ from simulator.errors import InputError, Problem
 from workloads.batch import Sessions
 from workloads.traces.base import READERS, TraceRows, usable_rows
 from workloads.traces.parsing.blocks import check_block_size, check_blocks, segments_of_blocks
-from workloads.traces.parsing.columns import MISSING, Piece, Table
+from workloads.traces.parsing.columns import Piece, Table
 from workloads.traces.parsing.head import Head
 from workloads.traces.parsing.json_rows import json_pieces
 from workloads.traces.parsing.kinds import Decimal, Field, Whole
@@ -26,7 +26,7 @@ from workloads.traces.parsing.lists import Ids
 from workloads.traces.parsing.names import Name
 from workloads.traces.parsing.problems import BadRows
 from workloads.traces.parsing.source import Source
-from workloads.traces.parsing.turns import by_the_clock
+from workloads.traces.parsing.turns import by_the_clock, turns_by_time
 
 _ID = Whole(least=-1, most=2**62)
 FIELDS = (
@@ -90,11 +90,12 @@ class QwenBailianReader:
 
 
 def _sessions(table: Table, rows: NDArray[np.int64], file: str) -> Sessions:
-    chat, parent = table.numbers("chat_id"), table.numbers("parent_chat_id")
-    turn = table.numbers("turn")
-    root = first_turns(chat, np.where(parent == MISSING, -1, parent), file)
-    turn = np.where(turn == MISSING, 1, np.maximum(turn, 1)) - 1
-    return by_the_clock(root[rows], turn[rows].astype(np.int32))
+    chat, parent = table.numbers("chat_id"), table.whole("parent_chat_id", -1)
+    root = chat if parent is None else first_turns(chat, parent, file)
+    turn = table.whole("turn", 1)
+    if turn is None:
+        return by_the_clock(root[rows], turns_by_time(root[rows]))
+    return by_the_clock(root[rows], (np.maximum(turn[rows], 1) - 1).astype(np.int32))
 
 
 def first_turns(chat: NDArray[np.int64], parent: NDArray[np.int64], file: str) -> NDArray[np.int64]:

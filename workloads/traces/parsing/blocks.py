@@ -30,8 +30,9 @@ def check_blocks(
     block size, which would make nonsense of every prefix.
     """
     tokens = piece.numbers(prompt)
-    column = piece.columns[hashes]
-    assert isinstance(column, Lists)
+    column = piece.columns.get(hashes)
+    if not isinstance(column, Lists):
+        return
     counts = column.lengths
     size = np.broadcast_to(block_size, tokens.shape)
     wrong = (counts > 0) & (counts != -(-tokens // size)) & (counts != tokens // size)
@@ -46,7 +47,7 @@ def check_blocks(
 
 def segments_of_blocks(
     prompt_tokens: NDArray[np.int64],
-    hashes: Lists,
+    hashes: Lists | None,
     block_size: int | NDArray[np.int64],
     rows: NDArray[np.int64],
 ) -> PromptSegments | None:
@@ -57,7 +58,7 @@ def segments_of_blocks(
     prompt: prompts whose last blocks have one hash share the shorter one's tokens. What no hash
     covers is a segment of its own, that no other prompt has.
     """
-    if not (hashes.lengths[rows] > 0).any():
+    if hashes is None or not (hashes.lengths[rows] > 0).any():
         return None
     counts = np.maximum(hashes.lengths, 0)
     first = np.concatenate(([0], np.cumsum(counts)))[:-1][rows]

@@ -40,7 +40,10 @@ Column = NDArray[Any] | Lists | Names
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Some rows of a trace, in the file's order: their line numbers, int64[n], and columns."""
+    """Some rows of a trace, in the file's order: their line numbers, int64[n], and columns.
+
+    A column that none of the rows has may be left out.
+    """
 
     lines: NDArray[np.int64]
     columns: dict[str, Column]
@@ -61,24 +64,25 @@ class Table:
 
     def __init__(self, pieces: Iterable[Piece], bad: BadRows) -> None:
         self.rows = 0
-        self._parts: dict[str, list[Column]] = {}
+        self._parts: list[tuple[int, dict[str, Column]]] = []
         for piece in pieces:
             if bad.count:  # nothing will come of it: go on only to find what else is wrong
                 self._parts.clear()
-                continue
-            self.rows += len(piece)
-            for name, column in piece.columns.items():
-                self._parts.setdefault(name, []).append(column)
+            elif len(piece):
+                self.rows += len(piece)
+                self._parts.append((len(piece), piece.columns))
         bad.check()
         if not self.rows:
             raise InputError(Problem("holds no requests", file=bad.file))
 
     def __contains__(self, name: str) -> bool:
-        return name in self._parts
+        return any(name in columns for _, columns in self._parts)
 
     def _take(self, name: str) -> list[Column]:
         """The parts of a column, which are let go: a column is asked for once."""
-        return self._parts.pop(name)
+        parts = [(rows, columns.pop(name, None)) for rows, columns in self._parts]
+        some = next(part for _, part in parts if part is not None)
+        return [_nothing(rows, some) if part is None else part for rows, part in parts]
 
     def numbers(self, name: str) -> NDArray[Any]:
         """A column of numbers, int64[n] or float64[n]."""
@@ -95,8 +99,10 @@ class Table:
         numbers[missing] = absent
         return numbers
 
-    def lists(self, name: str) -> Lists:
-        """A column of lists."""
+    def lists(self, name: str) -> Lists | None:
+        """A column of lists; None if all rows lack it."""
+        if name not in self:
+            return None
         parts = cast(list[Lists], self._take(name))
         return Lists(
             np.concatenate([part.lengths for part in parts]),
@@ -138,6 +144,15 @@ class Table:
         known: dict[str, int] = {}
         codes = np.concatenate([_recoded(_as_names(part), known) for part in parts])
         return codes.astype(np.int64)
+
+
+def _nothing(rows: int, like: Column) -> Column:
+    """A column that no row has, of the kind of `like`."""
+    if isinstance(like, Lists):
+        return Lists(np.full(rows, -1, dtype=np.int64), like.flat[:0])
+    if isinstance(like, Names):
+        return Names(np.full(rows, -1, dtype=np.int32), [])
+    return np.full(rows, np.nan if like.dtype.kind == "f" else MISSING, dtype=like.dtype)
 
 
 def _as_names(part: Column) -> Names:

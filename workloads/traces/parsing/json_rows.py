@@ -39,8 +39,16 @@ def json_pieces(source: Source, fields: Sequence[Field], bad: BadRows) -> Iterat
     lines are skipped.
     """
     for number, text in source.lines():
-        found = list(_objects(number, text, bad))
-        yield rows_piece([at for at, _ in found], [row for _, row in found], fields, bad)
+        try:
+            rows = list(map(DECODER.decode, text.decode().removesuffix("\n").split("\n")))
+            good = set(map(type, rows)) == {dict}
+        except (ValueError, RecursionError):  # a blank line too
+            good = False
+        if good:
+            yield rows_piece(range(number, number + len(rows)), rows, fields, bad)
+        else:
+            found = list(_objects(number, text, bad))
+            yield rows_piece([at for at, _ in found], [row for _, row in found], fields, bad)
 
 
 def json_objects(source: Source, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -79,11 +87,14 @@ def _object(line: bytes) -> dict[str, Any]:
 
 
 def rows_piece(
-    lines: list[int], rows: Sequence[dict[str, Any]], fields: Sequence[Field], bad: BadRows
+    lines: Sequence[int], rows: Sequence[dict[str, Any]], fields: Sequence[Field], bad: BadRows
 ) -> Piece:
     """Columns of rows that are objects; those with a wrong value are left out, put into `bad`."""
     columns: dict[str, Column] = {}
+    keys = {key for shape in set(map(tuple, rows)) for key in shape}
     for field in fields:
+        if field.name not in keys and not field.required:
+            continue
         values = [row.get(field.name) for row in rows]
         column = None
         if not (field.required and None in values):
@@ -95,7 +106,7 @@ def rows_piece(
 
 
 def _carefully(
-    lines: list[int], rows: Sequence[dict[str, Any]], fields: Sequence[Field], bad: BadRows
+    lines: Sequence[int], rows: Sequence[dict[str, Any]], fields: Sequence[Field], bad: BadRows
 ) -> Piece:
     kept: list[int] = []
     values: list[list[Any]] = []

@@ -48,11 +48,8 @@ def prompts(
     A row that says nothing is a segment of its own. Raises InputError if the file has both
     segments and prefix_hashes.
     """
-    segments = table.lists("segments") if "segments" in table else None
-    hashes = table.lists("prefix_hashes") if "prefix_hashes" in table else None
+    segments, hashes = table.lists("segments"), table.lists("prefix_hashes")
     if segments is None or (segments.lengths < 0).all():
-        if hashes is None:
-            return None
         sizes = table.whole("block_size", block_size)
         return segments_of_blocks(
             prompt_tokens, hashes, block_size if sizes is None else sizes, rows
@@ -61,8 +58,8 @@ def prompts(
         message = "give segments or prefix_hashes, not both"
         raise InputError(Problem(message, file=file, field="prefix_hashes"))
     outputs = np.full((len(prompt_tokens), 2), -1, dtype=np.int64)
-    if "output_ids" in table:
-        lists = table.lists("output_ids")
+    lists = table.lists("output_ids")
+    if lists is not None:
         outputs[lists.lengths == 2] = lists.flat.reshape(-1, 2)
     highest = max(int(segments.flat[:, 0].max(initial=-1)), int(outputs.max(initial=-1)))
     return PromptSegments(*_filled(segments, prompt_tokens, highest + 1), outputs).take(rows)

@@ -64,7 +64,7 @@ def cells_of(batch: RequestBatch, written: int = 0) -> dict[str, Cells]:
         segments = batch.segments
         pairs = np.column_stack((segments.segment_id, segments.tokens))
         columns["segments"] = Cells(Lists(np.diff(segments.start), pairs))
-        quoted = (segments.output_id >= 0).any(axis=1)
+        quoted: NDArray[np.bool_] = np.max(segments.output_id, axis=1) >= 0
         twos = np.full(len(batch), 2, dtype=np.int64)
         columns["output_ids"] = Cells(Lists(twos, segments.output_id.reshape(-1)), quoted)
     return columns
