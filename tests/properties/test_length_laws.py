@@ -186,7 +186,7 @@ def test_quantile_and_survival_are_inverse(kind, data, seed):
 
 
 @every_law
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(data=st.data(), seed=seeds, cap=st.sampled_from([70_000, 10**6, 2**31 - 1]))
 def test_they_are_inverse_beyond_the_table_too(kind, data, seed, cap):
     """Above 65,536 tokens quantiles are found by a search, and means by an integral."""
