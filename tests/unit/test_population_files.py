@@ -199,25 +199,30 @@ def test_bad_chunks_are_named(tmp_path, text, message):
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=90, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
 def test_a_damaged_file_is_read_or_refused(tmp_path, data):
     """Never anything but a population or an InputError that names the file."""
-    table = data.draw(st.booleans())
-    path = write_table(tmp_path)
-    whole = path.read_bytes() if table else json.dumps(pdf(0, 21600)).encode()
+    at = data.draw(st.sampled_from(["x_windows.csv", "x_pdfs.jsonl.gz", "dataset.json"]))
+    if at == "dataset.json":
+        path = tmp_path / "deepseek-r1"
+        path = path if path.exists() else write_chunks(tmp_path)
+        file, keep = path / "chunk-0-dataset.json", b""
+        whole = json.dumps({"0": {"input_tokens": "{5: 0.5, 6: 0.5}", "output_tokens": "{9: 1}"}})
+    else:
+        path = write_table(tmp_path)
+        file, whole, keep = tmp_path / at, path.read_text(), b""
+        if at != path.name:
+            whole = json.dumps(pdf(0, 21600))
+            keep = "".join(json.dumps(one) + "\n" for one in PDFS).encode()
     start = data.draw(st.integers(0, len(whole)))
     end = data.draw(st.integers(start, len(whole)))
-    damaged = whole[:start] + data.draw(st.binary(max_size=8)) + whole[end:]
-    if table:
-        path.write_bytes(damaged)
-    else:
-        lines = [json.dumps(one).encode() for one in PDFS] + [damaged]
-        (tmp_path / "x_pdfs.jsonl.gz").write_bytes(b"\n".join(lines))
+    damage = data.draw(st.binary(max_size=8))
+    file.write_bytes(keep + whole[:start].encode() + damage + whole[end:].encode())
     try:
         read = read_population(path).expected_requests().sum()
     except InputError as error:
         read = [str(one) for one in error.problems]
-    named = re.compile("x_windows.csv|x_pdfs.jsonl")
+    named = re.compile("x_windows.csv|x_pdfs.jsonl|chunk-0|deepseek-r1")
     assert all(named.search(one) for one in read) if isinstance(read, list) else read > 0

@@ -27,7 +27,8 @@ class PopulationWorkload(Workload):
     chunks needs no `lengths_path`. `scale` 2.5 means two and a half times the traffic with the
     same statistics: each client twice, independently, and once more at half its rates.
     The run starts at `start_s` of the data and ends after `limit` requests or before `duration_s`,
-    whichever comes first, or after one day. Past its end the day begins anew, with other draws.
+    whichever comes first; `duration_s` is the data's day (or days) if nothing sets it. Past their
+    end the data begin anew, with other draws.
     """
 
     kind: Literal["population"] = "population"
