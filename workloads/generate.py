@@ -52,7 +52,7 @@ def class_batch(
         max_tokens=np.full(rows, queries.max_tokens or 0, dtype=np.int64),
         class_id=np.zeros(rows, dtype=np.int32),
         class_names=(name,),
-        provenance=queries.provenance(),
+        provenance=queries.provenance() | (session.provenance() if session else {}),
         client_id=np.zeros(rows, dtype=np.int32),
         client_names=(client or name,),
         difficulty=difficulty,

@@ -64,6 +64,16 @@ class SessionLaws(Section):
             raise ValueError("turns of several requests need tool_result_tokens")
         return self
 
+    def provenance(self) -> dict[str, str]:
+        """Where turns and pauses come from, in words."""
+        steps = f"{self.requests_per_turn.describe()} requests each"
+        pauses = f"user {self.user_pause_s.describe()}; tools {self.tool_pause_s.describe()}"
+        return {
+            "turns": f"drawn: {self.turns.describe()}; {steps}",
+            "pause_s": f"drawn: {pauses}",
+            "earlier thinking": f"{self.thinking_retention.value} in later prompts",
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class SessionRequests:

@@ -23,7 +23,7 @@ def classes(record: RunRecord, queries: pd.DataFrame) -> dict[str, dict[str, Any
     measured = record.measured
     return {
         str(name): _of(requests, queries[queries["class"] == name], _slo(record, str(name)))
-        for name, requests in measured.groupby("class", observed=True, sort=False)
+        for name, requests in measured.groupby("class", observed=True)
     }
 
 

@@ -68,7 +68,7 @@ def request_latencies(requests: pd.DataFrame) -> pd.DataFrame:
 def query_table(requests: pd.DataFrame) -> pd.DataFrame:
     """One row per query, in order of arrival.
 
-    Columns query_id, class, arrival_s, tta_s, requests, status, measured. A query arrives with its
+    Columns query_id, class, arrival_s, finish_s, tta_s, requests, status, measured. A query arrives with its
     first request and has its answer with its last one. One whose last request was cut before its
     first answer token got no answer: its tta_s is NaN, as for one of which a request did not
     complete; that request's status is then the query's.
@@ -81,6 +81,7 @@ def query_table(requests: pd.DataFrame) -> pd.DataFrame:
             "query_id": requests["request_id"],
             "class": requests["class"],
             "arrival_s": requests["arrival_s"],
+            "finish_s": requests["finish_s"],
             "tta_s": requests["finish_s"].where(answered) - requests["arrival_s"],
             "requests": np.ones(len(requests), np.int64),
             "status": requests["status"],
@@ -100,12 +101,14 @@ def _queries_of_many(requests: pd.DataFrame) -> pd.DataFrame:
     status[failed.index] = failed
     answered = (status == "completed").to_numpy() & final["first_answer_s"].notna().to_numpy()
     arrival_s = first["arrival_s"].to_numpy(np.float64)
+    finish_s = np.where(status == "completed", final["finish_s"].to_numpy(np.float64), np.nan)
     return pd.DataFrame(
         {
             "query_id": last.index.to_numpy(),
             "class": first["class"].to_numpy(),
             "arrival_s": arrival_s,
-            "tta_s": np.where(answered, final["finish_s"].to_numpy() - arrival_s, np.nan),
+            "finish_s": finish_s,
+            "tta_s": np.where(answered, finish_s - arrival_s, np.nan),
             "requests": rows.groupby("query_id").size().to_numpy(),
             "status": status.to_numpy(),
             "measured": first["measured"].to_numpy(),

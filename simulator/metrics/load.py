@@ -58,13 +58,15 @@ def accepted(record: RunRecord) -> int:
     return int((record.measured["status"] != "rejected").sum())
 
 
-def completed_in_window(record: RunRecord) -> int:
-    """Requests completed inside the window, whenever they arrived: what a steady service serves."""
+def completed_in_window(record: RunRecord, table: pd.DataFrame) -> int:
+    """Requests, or queries, completed inside the window: what a steady service serves.
+
+    `table` is that of the requests or of the queries of `record`; when they arrived does not matter.
+    """
     start, end = record.window_s
-    requests = record.requests
-    finish = requests["finish_s"].to_numpy(np.float64)
+    finish = table["finish_s"].to_numpy(np.float64)
     inside = (finish >= start) & ((finish < end) | (end >= record.end_s))
-    return int((inside & (requests["status"].to_numpy() == "completed")).sum())
+    return int((inside & (table["status"].to_numpy() == "completed")).sum())
 
 
 def max_concurrent_requests(record: RunRecord) -> int:

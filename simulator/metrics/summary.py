@@ -40,7 +40,7 @@ def summarise(record: RunRecord, queries: pd.DataFrame) -> Summary:
     completed = measured[measured["status"] == "completed"]
     judged = saturation(record)
     judged_slo = goodput(measured, record.slo, record.class_slo)
-    cost = economics(record, completed_in_window(record))
+    cost = economics(record, completed_in_window(record, queries))
     summary: Summary = {
         "name": record.name,
         "seed": record.seed,
@@ -111,7 +111,7 @@ def _throughput(record: RunRecord, judged: Goodput | None) -> Summary:
         return count / duration if duration > 0 else None
 
     return {
-        "request_throughput": rate(completed_in_window(record)),
+        "request_throughput": rate(completed_in_window(record, record.requests)),
         "request_goodput": rate(judged.good) if judged else None,
         "slo": dict(record.slo),
         "slo_attainment": judged.attainment if judged else None,

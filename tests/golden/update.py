@@ -2,7 +2,8 @@
 
     python -m tests.golden.update
 
-runs experiments/quickstart.yaml and rewrites quickstart_summary.json and quickstart_table.txt. Do
+runs experiments/quickstart.yaml and rewrites quickstart_summary.json, quickstart_table.txt and the
+table in README.md (the text around it is yours to keep true). Do
 it when a change is meant to change results (new cost constants, a new row in the table), and read
 the diff before committing it: nothing else may have moved.
 """
@@ -22,6 +23,7 @@ HERE = Path(__file__).parent
 EXPERIMENT = HERE.parents[1] / "experiments" / "quickstart.yaml"
 SUMMARY = HERE / "quickstart_summary.json"
 TABLE = HERE / "quickstart_table.txt"
+README = HERE.parents[1] / "README.md"
 WIDTH = 120
 
 COUNTS = (
@@ -85,6 +87,9 @@ def table(result: Result) -> str:
 
 if __name__ == "__main__":
     fresh = quickstart()
+    old = TABLE.read_text(encoding="utf-8").rstrip("\n")
+    readme = README.read_text(encoding="utf-8")
+    README.write_text(readme.replace(old, table(fresh).rstrip("\n")), encoding="utf-8")
     SUMMARY.write_text(json.dumps(summary(fresh), indent=2) + "\n", encoding="utf-8")
     TABLE.write_text(table(fresh), encoding="utf-8")
     print(f"wrote {SUMMARY.name} and {TABLE.name} in {HERE}")

@@ -126,8 +126,11 @@ def test_concurrency_matches_a_count_at_every_moment():
 def test_completions_count_by_when_they_happened():
     record = fake_record(300, window_s=(40.0, 90.0))
     finish = record.requests["finish_s"]
-    assert completed_in_window(record) == ((finish >= 40.0) & (finish < 90.0)).sum()
-    assert completed_in_window(fake_record(300)) == 300
+    assert (
+        completed_in_window(record, record.requests) == ((finish >= 40.0) & (finish < 90.0)).sum()
+    )
+    everything = fake_record(300)
+    assert completed_in_window(everything, everything.requests) == 300
 
 
 def test_peak_output_is_at_least_the_mean_and_read_from_the_timeline():
