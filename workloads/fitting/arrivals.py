@@ -62,6 +62,8 @@ def fit_arrivals(arrival_s: NDArray[np.float64]) -> FittedArrivals:
         return FittedArrivals({"kind": "all_at_once"}, {"num_requests": n}, None, None, ())
     ties = tie_share(arrival_s)
     tick_s = tick_of(arrival_s) if ties >= TIES_MATTER else None
+    if tick_s is not None and abs(_round(tick_s, 3) / tick_s - 1) < 1e-4:
+        tick_s = _round(tick_s, 3)
     end_s = last_s * n / (n - 1) if tick_s is None else (round(last_s / tick_s) + 1) * tick_s
     notes = ["gaps are independent given the rate: bunching beyond the profile's steps is lost"]
     if ties >= TIES_MATTER and tick_s is None:
@@ -119,7 +121,7 @@ def _profile(arrival_s: NDArray[np.float64], end_s: float, tick_s: float | None)
         "cv": 1.0,
         "repeat": True,
     }
-    return fields if tick_s is None else fields | {"tick_s": _round(tick_s, 4)}
+    return fields if tick_s is None else fields | {"tick_s": _round(tick_s)}
 
 
 def _operational_cv(arrival_s: NDArray[np.float64], step_s: float, end_s: float) -> float:

@@ -26,6 +26,7 @@ MISS_CHANCE = 0.10  # ... or the miss may be chance, so few lengths are there
 DEVIATIONS = 1.5  # of a sample's quantile, that is called chance
 KS_MOST = 0.025  # or 1 / sqrt(n), what chance alone does to small samples
 FEW_VALUES = 20
+GAP = 1.02  # neighbouring lengths that differ by less are as good as next to each other
 ZERO_MU, ZERO_SIGMA = -12.0, 1.0  # a log-normal that always rounds to 0
 
 
@@ -97,24 +98,25 @@ def quantile_fields(sample: LengthSample, points: int = 200) -> dict[str, Any]:
     below = sample.cumulative
     chosen = np.unique(np.searchsorted(below, wanted - 1e-12, side="left"))
     chosen = chosen[chosen < len(below) - 1]
-    heavy = np.flatnonzero(sample.weights > sample.total / (4 * points))
+    heavy = np.flatnonzero(sample.weights > sample.total / (2 * points))
     heavy = heavy[heavy > 0]
     probability = np.concatenate((below[chosen], below[heavy - 1]))
     tokens = np.concatenate((sample.values[chosen] + 0.5, sample.values[heavy] - 0.5))
     order = np.lexsort((tokens, probability))
-    probability, tokens = probability[order].round(8), tokens[order]
+    probability, tokens = probability[order].round(6), tokens[order]
     low, high = int(sample.values[0]), int(sample.values[-1])
     probability = np.concatenate(([0.0], probability, [1.0]))
     tokens = np.concatenate(([max(low - 0.5, 0.0)], tokens, [high + 0.5]))
-    # where no length lies between two edges of one probability, the later one begins the next lump
+    # Two edges of one probability have no length between them: where that is a real gap both stay,
+    # a hair apart, for probabilities must rise.
     last = np.concatenate((np.diff(probability) > 0, [True]))
-    first = np.concatenate(([True], np.diff(probability) > 0))
-    gaps = ~last & first
-    probability[gaps] -= 1e-9
-    use = last | (first & (probability > 0))
+    first = np.concatenate(([True], np.diff(probability) > 1e-6)) & (probability > 0)
+    wide = np.concatenate((tokens[1:] > GAP * tokens[:-1], [False]))
+    probability[~last & first & wide] -= 1e-6
+    use = last | (first & wide)
     return {
         "kind": "quantiles",
-        "probabilities": probability[use].round(9).tolist(),
+        "probabilities": probability[use].round(6).tolist(),
         "tokens": tokens[use].tolist(),
         "min": low,
         "max": high,

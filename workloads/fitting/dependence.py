@@ -42,14 +42,14 @@ def correlations(columns: dict[str, NDArray[np.int64]]) -> dict[str, dict[str, f
     matrix = np.eye(len(names))
     for (i, j), rho in ranks.items():
         matrix[i, j] = matrix[j, i] = np.clip(normal_score(rho), -LARGEST, LARGEST)
-    matrix = _possible(matrix)
+    matrix = possible(matrix)
     return {
         f"{names[i]}_{names[j]}": {"spearman": ranks[i, j], "normal_score": float(matrix[i, j])}
         for i, j in pairs
     }
 
 
-def _possible(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def possible(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """The matrix, off-diagonals shrunk until its smallest eigenvalue is 0.001."""
     least = float(np.linalg.eigvalsh(matrix)[0])
     if least >= 1e-3:
