@@ -110,16 +110,12 @@ def first_turns(chat: NDArray[np.int64], parent: NDArray[np.int64], file: str) -
     # A chat_id that is there twice goes by its first row.
     child = place[: len(chat)][has_parent]
     up[child[::-1]] = place[len(chat) :][::-1]
-    if (up[child] == child).any():
-        raise _circle(ids[child[up[child] == child][0]], file)
-    for _ in range(len(ids).bit_length() + 1):
-        higher = up[up]
-        if (higher == up).all():
-            return ids[up[place[: len(chat)]]]
-        up = higher
-    raise _circle(ids[np.flatnonzero(up[up] != up)[0]], file)
-
-
-def _circle(chat: int, file: str) -> InputError:
-    message = f"chat {int(chat)} grew out of itself"
-    return InputError(Problem(message, file=file, field="parent_chat_id"))
+    first = up == np.arange(len(ids))
+    first[child] = False
+    for _ in range(len(ids).bit_length()):
+        up = up[up]  # twice as far each time
+    lost = np.flatnonzero(~first[up])
+    if len(lost):
+        message = f"chat {int(ids[lost[0]])} grew out of itself"
+        raise InputError(Problem(message, file=file, field="parent_chat_id"))
+    return np.asarray(ids[up[place[: len(chat)]]])

@@ -70,7 +70,7 @@ class BenchFile:
             errors = None
         count = len(prompts)
         for name, column in (("output_lens", outputs), ("start_times", starts), ("errors", errors)):
-            if column and len(column) != count:
+            if prompts and column and len(column) != count:
                 self.complain(name, f"has {len(column)} entries, input_lens has {count}")
         if count == 0 and not self.problems:
             self.complain("input_lens", "holds no request")

@@ -15,7 +15,7 @@ class BadRows:
     def __init__(self, file: str) -> None:
         self.file = file
         self.count = 0
-        self._problems: list[Problem] = []
+        self._rows: list[list[Problem]] = []
 
     def add(self, line: int | None, *wrong: tuple[str | None, str]) -> None:
         """One more malformed row: its line and, for all that is wrong, (field, message)."""
@@ -24,8 +24,13 @@ class BadRows:
     def add_row(self, problems: list[Problem]) -> None:
         """One more malformed row, with its problems."""
         self.count += 1
-        if self.count <= MAX_LISTED_ROWS:
-            self._problems += problems
+        self._rows.append(problems)
+        # Rows come piece by piece, but within a piece in the order of what is looked at.
+        if len(self._rows) > 100 * MAX_LISTED_ROWS:
+            self._rows = self._first()
+
+    def _first(self) -> list[list[Problem]]:
+        return sorted(self._rows, key=_line)[:MAX_LISTED_ROWS]
 
     def check(self) -> None:
         """Raises InputError if any row was malformed: the first 20 in full, then how many more."""
@@ -35,7 +40,7 @@ class BadRows:
 
     def problems(self) -> list[Problem]:
         """Those of the first 20 malformed rows, then how many more there are."""
-        problems = list(self._problems)
+        problems = [problem for row in self._first() for problem in row]
         if self.count > MAX_LISTED_ROWS:
             unlisted = self.count - MAX_LISTED_ROWS
             problems.append(Problem(f"... and {unlisted:,} more malformed rows", file=self.file))
@@ -57,3 +62,7 @@ def shown(value: object) -> str:
     except (ValueError, RecursionError):  # an integer of thousands of digits, deep nesting
         return f"a {type(value).__name__} too large to show"
     return text if len(text) <= 42 else text[:39] + "..." + text[-1:]
+
+
+def _line(row: list[Problem]) -> int:
+    return (row[0].line or 0) if row else 0
