@@ -78,31 +78,30 @@ class Whole(Kind):
             raise ValueError(f"must be from {self.least:,} to {self.most:,}: {shown(number)}")
         return number
 
-    def holds(self, numbers: NDArray[np.int64]) -> bool:
-        """Whether all numbers, absent ones aside, are in the range."""
-        present = numbers[numbers != MISSING]
-        return not len(present) or (
-            int(present.min()) >= self.least and int(present.max()) <= self.most
-        )
+    def holds(self, numbers: NDArray[np.int64], absent: int) -> bool:
+        """Whether all numbers but the `absent` ones, which are MISSING, are in the range."""
+        good = (numbers >= self.least) & (numbers <= self.most)
+        return int(good.sum()) + absent == len(numbers)
 
     def from_arrow(self, cells: Any) -> Column | None:
         """By Arrow's cast."""
         pa = arrow()
         numbers = numpy_of(cells.cast(pa.int64()).fill_null(MISSING))
-        return numbers if self.holds(numbers) else None
+        return numbers if self.holds(numbers, cells.null_count) else None
 
     def pack(self, values: Sequence[Any]) -> Column | None:
         """By NumPy, if all are integers."""
         types = set(map(type, values))
         if types - {int, type(None)}:
             return None
-        if type(None) in types:
+        absent = values.count(None) if type(None) in types else 0
+        if absent:
             values = [MISSING if value is None else value for value in values]
         try:
             numbers = np.array(values, dtype=np.int64)
         except OverflowError:
             return None
-        return numbers if self.holds(numbers) else None
+        return numbers if self.holds(numbers, absent) else None
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class Decimal(Kind):
         types = set(map(type, values))
         if types - {int, float, type(None)}:
             return None
-        absent = sum(value is None for value in values) if type(None) in types else 0
+        absent = values.count(None) if type(None) in types else 0
         try:
             numbers = np.array(values, dtype=np.float64)
         except OverflowError:

@@ -21,7 +21,7 @@ NUMBER = r"0|-?[1-9][0-9]{0,17}"
 class Name(Kind):
     """A text, or a whole number that stands for one; an int64 column if all are numbers."""
 
-    grammar: str = r"[^\x00]*"
+    grammar: str = r"[^\x00]+"
 
     def from_cell(self, text: str) -> str | int:
         """The text; digits as the number if they are how it is written."""
@@ -54,9 +54,11 @@ class Name(Kind):
         types = set(map(type, values))
         if not types - {int, type(None)}:
             try:
-                return np.array([MISSING if v is None else v for v in values], dtype=np.int64)
+                numbers = np.array([MISSING if v is None else v for v in values], dtype=np.int64)
             except OverflowError:
                 return None
+            # The one number that stands for none can't be an id.
+            return numbers if int((numbers == MISSING).sum()) == values.count(None) else None
         if types - {int, str, type(None)}:
             return None
         known: dict[str, int] = {}

@@ -81,12 +81,13 @@ def _typed(cells: Any, field: Field) -> Column | None:
         cells = cells.dictionary_decode()
     if isinstance(kind, Whole) and pa.types.is_integer(cells.type):
         whole = numpy_of(cells.cast(pa.int64()).fill_null(MISSING))
-        return whole if kind.holds(whole) else None
+        return whole if kind.holds(whole, cells.null_count) else None
     if isinstance(kind, Decimal) and _is_number(cells.type):
         decimal = numpy_of(cells.cast(pa.float64()).fill_null(np.nan))
         return decimal if kind.holds(decimal, cells.null_count) else None
     if isinstance(kind, Name) and pa.types.is_integer(cells.type):
-        return numpy_of(cells.cast(pa.int64()).fill_null(MISSING))
+        number = numpy_of(cells.cast(pa.int64()).fill_null(MISSING))
+        return number if int((number == MISSING).sum()) == cells.null_count else None
     if isinstance(kind, Name) and pa.types.is_string(cells.type):
         return kind.from_arrow(cells) if all_match(cells, kind.grammar) else None
     if isinstance(kind, Ids) and _is_list(cells.type):
