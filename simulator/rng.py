@@ -4,8 +4,10 @@ No generator is carried around and nothing depends on the order of calls: draw `
 the same number whether 10 or 10 million are asked for, alone or together. Two policies run under
 one seed therefore see the same world (common random numbers).
 
-Streams in use: "arrivals", "pauses", "prompt", "thinking", "answer", "difficulty", "correct". The
-entity is the class (or client) the draws belong to; the index counts its queries. In "calibration"
+Streams in use: "arrivals", "pauses", "prompt", "thinking", "within_problem", "answer",
+"difficulty", "correct"; of populations "output" and "ratio"; of sessions "turns", "steps", "user",
+"tool_call", "tool_result", "user_pause" and "tool_pause". The entity is the class (or client) the
+draws belong to; the index counts its queries, of sessions some their requests. In "calibration"
 the entity is a part of an iteration and the index counts draws of the ensemble.
 """
 

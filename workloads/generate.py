@@ -22,12 +22,17 @@ def class_batch(
     *,
     session: SessionLaws | None = None,
     client: str | None = None,
+    most: int | None = None,
 ) -> RequestBatch:
     """The requests of class `name` whose queries, or whose sessions, start at `starts_s`.
 
-    `starts_s`: float64[n], seconds, non-decreasing. The draws depend on `seed` and `name` only.
+    `starts_s`: float64[n], seconds, non-decreasing. The draws depend on `seed` and `name` only. If
+    only the first `most` requests are wanted, later ones may be missing.
     """
     n = len(starts_s)
+    if session is not None and most is not None:
+        n = _sessions_needed(session, queries, seed, name, starts_s, most)
+        starts_s = starts_s[:n]
     if session is None:
         drawn = queries.draw(seed, name, n)
         arrival_s, sessions = starts_s, None
@@ -59,6 +64,28 @@ def class_batch(
         sessions=sessions,
         segments=segments,
     )
+
+
+def _sessions_needed(
+    session: SessionLaws,
+    queries: QueryLaws,
+    seed: int,
+    name: str,
+    starts_s: NDArray[np.float64],
+    most: int,
+) -> int:
+    """How many of the sessions are enough for the first `most` requests.
+
+    Enough is when so many come before the first session that is left out.
+    """
+    count = 256
+    while count < len(starts_s):
+        sessions = draw_sessions(session, queries, seed, name, count)
+        arrival_s = starts_s[sessions.sessions.session_id] + sessions.offset_s
+        if (arrival_s < starts_s[count]).sum() >= most:
+            return count
+        count *= 2
+    return len(starts_s)
 
 
 def served_at(batch: RequestBatch, tpot_s: float) -> RequestBatch:

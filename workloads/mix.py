@@ -59,7 +59,13 @@ class MixWorkload(DrawnWorkload):
                 count = max(round(count * each.share / total), 1)
             starts_s = arrivals.times(seed, name, count=count, duration_s=duration_s)
             batch = class_batch(
-                each, seed, name, starts_s, session=each.session, client=each.client
+                each,
+                seed,
+                name,
+                starts_s,
+                session=each.session,
+                client=each.client,
+                most=self.num_requests,
             )
             batches.append(batch)
             what = "sessions" if each.session else "queries"

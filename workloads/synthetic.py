@@ -59,7 +59,9 @@ class SyntheticWorkload(QueryLaws, DrawnWorkload):
         starts_s = self.arrivals.times(
             seed, self.class_name, count=self.num_requests, duration_s=duration_s
         )
-        batch = class_batch(self, seed, self.class_name, starts_s, session=self.session)
+        batch = class_batch(
+            self, seed, self.class_name, starts_s, session=self.session, most=self.num_requests
+        )
         batch = self.bounded(batch, duration_s)
         what = "arrival_s" if self.session is None else "sessions"
         return replace(
