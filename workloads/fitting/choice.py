@@ -60,15 +60,15 @@ def fit_lengths(sample: LengthSample) -> FittedLengths:
         return _chosen(sample, ranked, best, _empirical_fields(sample), why)
     assert best is not None
     zeros = sample.zero_share if sample.zero_share * sample.total >= 0.5 else 0.0
-    fields = _with_zeros(best.fields, zeros)
-    if fields is None:
+    parametric = _with_zeros(best.fields, zeros)
+    if parametric is None:
         why = f"{100 * sample.zero_share:.1f} % of lengths are 0, which this law has no place for"
     else:
-        law = as_law(fields)
+        law = as_law(parametric)
         assert law is not None
         why = _refusal(sample, law)
         if not why:
-            return _chosen(sample, ranked, best, fields, "")
+            return _chosen(sample, ranked, best, parametric, "")
     return _chosen(sample, ranked, best, quantile_fields(sample), why)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 CAP_WIDTH = 0.001
 """Lengths this close (relative) to the largest belong to the same lump."""
 CAP_MIN_COUNT = 5
-CAP_SHARE = 0.001
+CAP_SHARE = 0.0003
 CAP_CONTRAST = 4.0
 """A lump at the end is a cap if it holds so much more than the 10 % of lengths below it do."""
 
@@ -119,7 +119,7 @@ class LengthSample:
         """The length at which generation was cut off, None if nothing looks like it.
 
         A lump at the largest length: more weight within 0.1 % of it than a smooth tail would
-        leave there, judged by the tenth of the range below. The cap is the fullest length in it.
+        leave there, judged by the tenth of the range below. One length has at least half of it.
         """
         top = int(self.values[-1])
         first = int(np.searchsorted(self.values, top * (1 - CAP_WIDTH), side="left"))
@@ -128,9 +128,13 @@ class LengthSample:
             return None
         start = int(np.searchsorted(self.values, 0.9 * top, side="left"))
         below = float(self.weights[start:first].sum())
-        if lump < CAP_CONTRAST * max(below / 100, 0.0) or lump * 5 < below:
+        # what the lump would hold if its tokens were like those below
+        span = max(float(self.values[first]) - np.ceil(0.9 * top), 1.0)
+        expected = below * (top + 1 - np.ceil(top * (1 - CAP_WIDTH))) / span
+        if lump < CAP_CONTRAST * expected:
             return None
-        return int(self.values[first + int(np.argmax(self.weights[first:]))])
+        fullest = first + int(np.argmax(self.weights[first:]))
+        return int(self.values[fullest]) if 2 * self.weights[fullest] >= lump else None
 
     @cached_property
     def bins(self) -> Bins:

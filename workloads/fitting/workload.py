@@ -21,7 +21,7 @@ from workloads.traces import TraceRows
 LEAST_ROWS = 100
 """A class of fewer rows is not fitted by itself; such classes are put together."""
 LISTED_LAWS = 3
-OTHER = "other"
+CLASS, OTHER = "trace", "other"  # what the only class, and the small ones together, are called
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,7 @@ class FittedWorkload:
         lines += ["workload:", f"  kind: {self.fields['kind']}"]
         if self.fields["kind"] == "synthetic":
             (only,) = self.classes.values()
+            lines.append(f"  class_name: {self.fields['class_name']}")
             lines += _field_lines(only, 2)
         else:
             lines.append("  classes:")
@@ -75,7 +76,7 @@ def fit_workload(rows: TraceRows) -> FittedWorkload:
     parts = _classes(rows)
     if len(parts) == 1:
         only = _fit_class(rows, np.arange(len(rows)), 0.0)
-        fields = {"kind": "synthetic", **only.fields, **only.arrivals.ends}
+        fields = {"kind": "synthetic", "class_name": CLASS, **only.fields, **only.arrivals.ends}
         lost += only.arrivals.notes
         return FittedWorkload(fields, {"": only}, lost)
     start_s = float(rows.arrival_s[0])
