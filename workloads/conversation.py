@@ -60,13 +60,13 @@ class Script:
         context = cumulative_within(opens_session, self.said + generated) - generated
         if retention is not ThinkingRetention.KEEP_WITHIN_TOOL_LOOP:
             return context, np.zeros_like(context)
-        # Within a turn what will stay stands still, and the loop grows beside it.
-        opens_turn = changes(self.turn)
-        opening = np.flatnonzero(opens_turn)[np.cumsum(opens_turn) - 1]
-        result = np.where(opens_turn, 0, self.said)
+        # From the first thinking of a turn on, what will stay stands still, and the loop grows.
+        rows = np.arange(len(context))
+        anchor = np.maximum.accumulate(np.where(self._first_thoughts(), rows, 0))
+        anchor = np.where(self._after_thinking(), anchor, rows)
         generated = self.answer + self.thinking
-        loop = cumulative_within(opens_turn, result + generated) - generated
-        return context[opening], loop
+        everything = np.cumsum(self.said + generated) - generated
+        return context[anchor], everything - everything[anchor]
 
     def segments(
         self,
@@ -86,7 +86,7 @@ class Script:
         tokens = np.column_stack([np.full(n, shared_tokens), context - shared_tokens, loop])
         present = tokens > 0
         if retention is ThinkingRetention.KEEP_WITHIN_TOOL_LOOP:
-            in_loop = (loop > 0) | self.calls_tool
+            in_loop = self._after_thinking() | (self._first_thoughts() & self.calls_tool)
         else:
             in_loop = np.zeros(n, dtype=bool)
         kept = {
@@ -101,6 +101,15 @@ class Script:
             tokens=tokens[present].astype(np.int64),
             output_id=np.column_stack([thinking_id, answer_id]).astype(np.int64),
         )
+
+    def _after_thinking(self) -> NDArray[np.bool_]:
+        """Whether an earlier request of the same turn has thought, bool[n]."""
+        thought = cumulative_within(changes(self.turn), self.thinking) - self.thinking
+        return np.asarray(thought > 0)
+
+    def _first_thoughts(self) -> NDArray[np.bool_]:
+        """Whether a request is the first of its turn that thinks, bool[n]."""
+        return np.asarray((self.thinking > 0) & ~self._after_thinking())
 
 
 def alone(prompt_tokens: NDArray[np.int64], shared_tokens: int) -> PromptSegments:

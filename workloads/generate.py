@@ -11,7 +11,7 @@ from workloads.batch import MAX_TOKENS, RequestBatch, Sessions
 from workloads.conversation import alone
 from workloads.prefix import PromptSegments
 from workloads.queries import QueryLaws
-from workloads.sessions import SessionLaws, draw_sessions
+from workloads.sessions import SessionLaws, SessionRequests, draw_sessions
 
 
 def class_batch(
@@ -29,20 +29,15 @@ def class_batch(
     `starts_s`: float64[n], seconds, non-decreasing. The draws depend on `seed` and `name` only. If
     only the first `most` requests are wanted, later ones may be missing.
     """
-    n = len(starts_s)
-    if session is not None and most is not None:
-        n = _sessions_needed(session, queries, seed, name, starts_s, most)
-        starts_s = starts_s[:n]
     if session is None:
-        drawn = queries.draw(seed, name, n)
+        drawn = queries.draw(seed, name, len(starts_s))
         arrival_s, sessions = starts_s, None
         prompt, thinking, answer = drawn.prompt_tokens, drawn.thinking_tokens, drawn.answer_tokens
         shared = queries.shared_prefix_tokens
         segments = alone(prompt, shared) if shared else None
         difficulty = drawn.difficulty
     else:
-        spoken = draw_sessions(session, queries, seed, name, n)
-        arrival_s = starts_s[spoken.sessions.session_id] + spoken.offset_s
+        spoken, arrival_s = _sessions_from(session, queries, seed, name, starts_s, most)
         order = np.argsort(arrival_s, kind="stable")
         arrival_s, spoken = arrival_s[order], spoken.take(order)
         sessions, segments = spoken.sessions, spoken.segments
@@ -66,26 +61,29 @@ def class_batch(
     )
 
 
-def _sessions_needed(
+def _sessions_from(
     session: SessionLaws,
     queries: QueryLaws,
     seed: int,
     name: str,
     starts_s: NDArray[np.float64],
-    most: int,
-) -> int:
-    """How many of the sessions are enough for the first `most` requests.
+    most: int | None,
+) -> tuple[SessionRequests, NDArray[np.float64]]:
+    """The requests of the sessions, and when each comes if all were answered at once.
 
-    Enough is when so many come before the first session that is left out.
+    With `most`, of as many sessions as are enough for the first so many requests: that many come
+    before the first session that is left out.
     """
-    count = 256
-    while count < len(starts_s):
-        sessions = draw_sessions(session, queries, seed, name, count)
-        arrival_s = starts_s[sessions.sessions.session_id] + sessions.offset_s
+    count = len(starts_s) if most is None else min(256, len(starts_s))
+    while True:
+        drawn = draw_sessions(session, queries, seed, name, count)
+        arrival_s = starts_s[drawn.sessions.session_id] + drawn.offset_s
+        if most is None or count == len(starts_s):
+            return drawn, arrival_s
         if (arrival_s < starts_s[count]).sum() >= most:
-            return count
-        count *= 2
-    return len(starts_s)
+            return drawn, arrival_s
+        at_least = count * most // max(len(arrival_s), 1)  # by the requests that a session brings
+        count = min(max(count + count // 2, at_least), len(starts_s))
 
 
 def served_at(batch: RequestBatch, tpot_s: float) -> RequestBatch:

@@ -146,10 +146,7 @@ def draw_sessions(
     kept_thinking = np.minimum(thinking, cap)
     kept_answer = np.minimum(answer, cap - kept_thinking)
     script = Script(session, turn, said, kept_thinking, kept_answer, calls_tool)
-    retention = laws.thinking_retention
-    if not kept_thinking.any():  # nothing to strip: one unbroken context, whatever the policy
-        retention = ThinkingRetention.KEEP_ALL
-    context, loop = script.contexts(retention)
+    context, loop = script.contexts(laws.thinking_retention)
     ones = np.ones(n, dtype=np.int32)
     requests = SessionRequests(
         offset_s=cumulative_within(opens_session, pause_s),
@@ -164,7 +161,9 @@ def draw_sessions(
             pause_s=pause_s,
             query_id=turn,
         ),
-        segments=script.segments(context, loop, retention, queries.shared_prefix_tokens),
+        segments=script.segments(
+            context, loop, laws.thinking_retention, queries.shared_prefix_tokens
+        ),
     )
     if laws.max_context_tokens is None:
         return requests

@@ -107,7 +107,7 @@ def spelled_out(segments, i, thinking, answer):
 
 
 @pytest.mark.parametrize("retention", RETENTIONS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     thinks=st.booleans(),
