@@ -72,11 +72,12 @@ def _grid(shown: list[Block]) -> Table:
     """Blocks in two columns, filled row by row."""
     grid = Table.grid(padding=(0, 2, 1, 0))
     for left, right in zip_longest(shown[::2], shown[1::2]):
-        grid.add_row(_block(left), _block(right) if right else "")
+        grid.add_row(block_table(left), block_table(right) if right else "")
     return grid
 
 
-def _block(block: Block) -> Table:
+def block_table(block: Block) -> Table:
+    """A block as a table without lines, its title above."""
     table = Table(
         title=block.title, title_justify="left", title_style="bold", box=None, show_header=False
     )

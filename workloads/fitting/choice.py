@@ -23,7 +23,7 @@ MISS_SURE = 0.025
 """A law that misses p50, p90 or p99 by more is refused, with two exceptions: ..."""
 MISS_CLOSE = 0.05  # ... it follows the whole distribution closely, with half the KS allowed, ...
 MISS_CHANCE = 0.10  # ... or the miss may be chance, so few lengths are there
-DEVIATIONS = 1.5  # of a sample's quantile, that is called chance
+DEVIATIONS = 2.0  # of a sample's quantile, that is called chance
 KS_MOST = 0.025  # or 1 / sqrt(n), what chance alone does to small samples
 FEW_VALUES = 20
 GAP = 1.02  # neighbouring lengths that differ by less are as good as next to each other

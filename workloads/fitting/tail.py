@@ -11,6 +11,7 @@ from workloads.fitting.sample import Bins, LengthSample
 
 HILL_SHARE = 0.01
 HILL_LEAST = 50
+CAP_ROOM = 1.05  # a cap this close above the threshold leaves no tail to see
 XI_BOUNDS = (-0.9, 3.0)
 
 
@@ -80,7 +81,7 @@ def hill(sample: LengthSample) -> Hill | None:
 def fit_gpd_tail(sample: LengthSample, quantile: float = 0.95) -> GpdTail | None:
     """The generalised Pareto above the given quantile by maximum likelihood, the cap censored.
 
-    None if fewer than 20 lengths, or no two different ones, lie above.
+    None if fewer than 20 lengths, or no two different ones, lie above, or the cap is too close.
     """
     from scipy.optimize import minimize
 
@@ -90,7 +91,7 @@ def fit_gpd_tail(sample: LengthSample, quantile: float = 0.95) -> GpdTail | None
     tail = positive.above(threshold)
     if tail is None or tail.total < 20 or len(tail.values) < 2:
         return None
-    if cap is not None and cap <= threshold:
+    if cap is not None and cap < CAP_ROOM * threshold:
         return None
     bins = _tail_bins(sample, threshold)
     total = float(bins.weights.sum())

@@ -57,6 +57,12 @@ def counts_axis(axis: Axis) -> None:
     axis.set_minor_locator(NullLocator())
 
 
+def shares_axis(axis: Axis) -> None:
+    """Label a logarithmic axis of shares, powers of ten only: 100 %, 1 %, 0.01 %."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axis.set_minor_locator(NullLocator())
+
+
 def legend(ax: Axes, *, columns: int = 1) -> None:
     """A legend above the data area, on the left: it hides nothing whatever the data are."""
     ax.legend(
@@ -70,6 +76,13 @@ def legend(ax: Axes, *, columns: int = 1) -> None:
         columnspacing=1.4,
         labelcolor=INK,
     )
+
+
+def lift_title(ax: Axes, lines: int) -> None:
+    """Move the title up, to leave room for a legend of so many lines below it."""
+    title = ax.get_title(loc="left")
+    pad = 9 + 13 * lines
+    ax.set_title(title, loc="left", y=1.0, pad=pad, fontsize=10.5, fontweight="bold", color=INK)
 
 
 def empty(ax: Axes, why: str) -> Axes:
