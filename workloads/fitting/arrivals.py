@@ -48,23 +48,33 @@ class FittedArrivals:
     notes: tuple[str, ...]
 
 
-def fit_arrivals(arrival_s: NDArray[np.float64]) -> FittedArrivals:
+def fit_arrivals(
+    arrival_s: NDArray[np.float64],
+    *,
+    span_s: tuple[float, float] | None = None,
+    shares: tuple[float, ...] = (1.0,),
+) -> FittedArrivals:
     """The process that reproduces the rate over time, the CV of the gaps and simultaneous arrivals.
 
     `arrival_s`: float64[n], n at least 1, seconds, non-decreasing. Gaps are those of a gamma
     renewal process on a clock that follows the rate; its CV is chosen by simulating the process, so
     that the gaps' CV comes out as recorded. Times that a coarse clock has rounded are drawn in
-    batches at its ticks.
+    batches at its ticks. `span_s` is when recording began and ended, by default the first arrival
+    and a mean gap after the last. With `shares` the process is divided among classes that arrive
+    independently, each at its share of the rate; the CV is that of all of them together.
     """
-    arrival_s = arrival_s - arrival_s[0]
+    together = arrival_s[-1] == arrival_s[0]
+    arrival_s = arrival_s - (arrival_s[0] if span_s is None else span_s[0])
     n, last_s = len(arrival_s), float(arrival_s[-1])
-    if last_s == 0:
+    if together:
         return FittedArrivals({"kind": "all_at_once"}, {"num_requests": n}, None, None, ())
     ties = tie_share(arrival_s)
     tick_s = tick_of(arrival_s) if ties >= TIES_MATTER else None
     if tick_s is not None and abs(_round(tick_s, 3) / tick_s - 1) < 1e-4:
         tick_s = _round(tick_s, 3)
     end_s = last_s * n / (n - 1) if tick_s is None else (round(last_s / tick_s) + 1) * tick_s
+    if span_s is not None:
+        end_s = span_s[1] - span_s[0]
     notes = ["gaps are independent given the rate: bunching beyond the profile's steps is lost"]
     if ties >= TIES_MATTER and tick_s is None:
         fitted = _bursts(arrival_s, end_s, ties)
@@ -73,11 +83,12 @@ def fit_arrivals(arrival_s: NDArray[np.float64]) -> FittedArrivals:
         notes.append(f"{100 * ties:.1f} % of requests come at the time of another one, on no grid")
     cv = gap_cv(arrival_s)
     if cv is not None and cv < REGULAR:
-        fields = {"kind": "deterministic", "rate_rps": _round((n - 1) / last_s)}
+        rate = (n - 1) / float(arrival_s[-1] - arrival_s[0])
+        fields = {"kind": "deterministic", "rate_rps": _round(rate)}
         return FittedArrivals(fields, {"num_requests": n}, cv, 0.0, ())
     fields, simulated = _profile(arrival_s, end_s, tick_s), None
     if cv is not None and n >= FEW:
-        fields, simulated = _with_cv(fields, arrival_s, end_s, cv)
+        fields, simulated = _with_cv(fields, arrival_s, end_s, cv, shares)
     elif cv is not None:
         notes.append(f"{n} requests are too few to say how irregular gaps are: Poisson is assumed")
     return FittedArrivals(fields, {"duration_s": _round(end_s)}, cv, simulated, tuple(notes))
@@ -133,23 +144,24 @@ def _operational_cv(arrival_s: NDArray[np.float64], step_s: float, end_s: float)
 
 
 def _with_cv(
-    fields: dict[str, Any], arrival_s: NDArray[np.float64], end_s: float, target: float
+    fields: dict[str, Any],
+    arrival_s: NDArray[np.float64],
+    end_s: float,
+    target: float,
+    shares: tuple[float, ...],
 ) -> tuple[dict[str, Any], float]:
     """The fields with the `cv` whose process has gaps of CV `target`, and the CV it has.
 
     Bisection on the logarithm of cv: the CV of the gaps rises with it.
     """
-    adapter: TypeAdapter[ArrivalProcess] = _adapter()
     if len(arrival_s) > SIMULATED_MOST:
         end_s *= SIMULATED_MOST / len(arrival_s)
         target = gap_cv(arrival_s[arrival_s < end_s]) or target
 
     def simulated(cv: float) -> float:
-        process = adapter.validate_python(fields | {"cv": cv})
-        found = [
-            gap_cv(process.times(seed, "fit", duration_s=end_s)) or 0.0 for seed in range(_SEEDS)
-        ]
-        return float(np.mean(found))
+        process = as_process(fields | {"cv": cv})
+        parts = [process if share == 1 else process.scaled(share) for share in shares]
+        return simulated_cv(parts, end_s)
 
     low, high = max(LEAST_CV, 0.02), min(MOST_CV, 40.0)
     best = (math.inf, 1.0, 0.0)
@@ -169,10 +181,23 @@ def _with_cv(
     return fields | {"cv": best[1]}, best[2]
 
 
-def _adapter() -> TypeAdapter[Any]:
+def simulated_cv(processes: list[ArrivalProcess], end_s: float) -> float:
+    """CV of the gaps when these processes run together until `end_s`, mean of three runs."""
+    found = []
+    for seed in range(_SEEDS):
+        times = [
+            process.times(seed, f"fit {i}", duration_s=end_s) for i, process in enumerate(processes)
+        ]
+        found.append(gap_cv(np.sort(np.concatenate(times))) or 0.0)
+    return float(np.mean(found))
+
+
+def as_process(fields: dict[str, Any]) -> ArrivalProcess:
+    """The process that these YAML fields stand for."""
     from workloads.arrivals import Arrivals
 
-    return TypeAdapter(Arrivals)
+    adapter: TypeAdapter[ArrivalProcess] = TypeAdapter(Arrivals)
+    return adapter.validate_python(fields)
 
 
 def _round(value: float, digits: int = 6) -> float:

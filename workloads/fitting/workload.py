@@ -4,88 +4,92 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from workloads.copula import split_variance
-from workloads.fitting.arrivals import FittedArrivals, fit_arrivals
+from workloads.fitting.arrivals import FittedArrivals, as_process, fit_arrivals, simulated_cv
 from workloads.fitting.choice import FittedLengths, fit_lengths
 from workloads.fitting.dependence import LARGEST, correlations, possible
+from workloads.fitting.gap_statistics import gap_cv
 from workloads.fitting.sample import LengthSample
+from workloads.fitting.section import (
+    FittedClass,
+    FittedWorkload,
+    arrival_remarks,
+    length_remarks,
+)
 from workloads.traces import TraceRows
 
 LEAST_ROWS = 100
 """A class of fewer rows is not fitted by itself; such classes are put together."""
-LISTED_LAWS = 3
 CLASS, OTHER = "trace", "other"  # what the only class, and the small ones together, are called
-
-
-@dataclass(frozen=True, eq=False)
-class FittedClass:
-    """The fields of one class of queries, with remarks: field -> lines that explain it."""
-
-    fields: dict[str, Any]
-    remarks: dict[str, list[str]]
-    lengths: dict[str, FittedLengths]
-    arrivals: FittedArrivals
-
-
-@dataclass(frozen=True, eq=False)
-class FittedWorkload:
-    """A `workload:` section: its fields, one or more classes, and what it does not reproduce."""
-
-    fields: dict[str, Any]
-    classes: dict[str, FittedClass]
-    lost: list[str] = field(default_factory=list)
-
-    def to_yaml(self, heading: list[str]) -> str:
-        """A YAML document with the one key `workload`; `heading` lines become comments above."""
-        lines = [f"# {line}" for line in heading]
-        if self.lost:
-            lines += ["#", "# Not reproduced:"] + [f"#   - {line}" for line in self.lost]
-        lines += ["workload:", f"  kind: {self.fields['kind']}"]
-        if self.fields["kind"] == "synthetic":
-            (only,) = self.classes.values()
-            lines.append(f"  class_name: {self.fields['class_name']}")
-            lines += _field_lines(only, 2)
-        else:
-            lines.append("  classes:")
-            for name, each in self.classes.items():
-                lines += [f"    {yaml.safe_dump(name, width=1000).splitlines()[0]}:"]
-                lines += _field_lines(each, 6)
-        lines += [f"  {key}: {self.fields[key]}" for key in ENDS if key in self.fields]
-        return "\n".join(lines) + "\n"
-
-
-ENDS = ("num_requests", "duration_s")
+CV_CLOSE, CV_MOST = 0.05, 0.08
+"""How far the CV of the gaps of all classes together may be off, for a first try and for a mix."""
 
 
 def fit_workload(rows: TraceRows) -> FittedWorkload:
     """A generator of requests like those of `rows`.
 
-    One class is a `synthetic` workload, several are a `mix` whose classes arrive by themselves.
-    Raises ValueError if there are no rows.
+    One class is a `synthetic` workload, several are a `mix`: with arrivals of their own or with
+    shares of one process, whichever has gaps more like the trace's. Where classes depend on each
+    other so much that neither has, the classes are fitted as one. Raises ValueError if there are
+    no rows.
     """
     if not len(rows):
         raise ValueError("no rows")
     lost = _lost(rows)
     parts = _classes(rows)
-    if len(parts) == 1:
-        only = _fit_class(rows, np.arange(len(rows)), 0.0)
-        fields = {"kind": "synthetic", "class_name": CLASS, **only.fields, **only.arrivals.ends}
-        lost += only.arrivals.notes
-        return FittedWorkload(fields, {"": only}, lost)
-    start_s = float(rows.arrival_s[0])
-    classes = {name: _fit_class(rows, part, start_s) for name, part in parts.items()}
-    ends = _ends_of_all(rows, classes)
-    lost.append("classes arrive independently of each other")
-    lost += sorted({note for each in classes.values() for note in each.arrivals.notes})
-    fields = {"kind": "mix", "classes": {name: each.fields for name, each in classes.items()}}
-    return FittedWorkload(fields | ends, classes, lost)
+    together = fit_arrivals(rows.arrival_s)
+    if len(parts) > 1 and "duration_s" in together.ends:
+        mix = _mix(rows, parts, together)
+        if mix is not None:
+            return replace(mix, lost=[*lost, *mix.lost])
+    if len(parts) > 1:
+        lost.append(f"which of {len(parts)} classes a request belongs to")
+    only = _fit_class(rows, np.arange(len(rows)), together)
+    fields = {"kind": "synthetic", "class_name": CLASS, **only.fields, **together.ends}
+    return FittedWorkload(fields, {CLASS: only}, [*lost, *together.notes])
+
+
+def _mix(
+    rows: TraceRows, parts: dict[str, NDArray[np.int64]], together: FittedArrivals
+) -> FittedWorkload | None:
+    """The classes as a mix; None if their gaps together are not like the trace's."""
+    begin_s, end_s = float(rows.arrival_s[0]), together.ends["duration_s"]
+    target = gap_cv(rows.arrival_s)
+    own = {
+        name: fit_arrivals(rows.arrival_s[part], span_s=(begin_s, begin_s + end_s))
+        for name, part in parts.items()
+    }
+    shares = {name: len(part) / len(rows) for name, part in parts.items()}
+    ends = {"duration_s": end_s}
+    lost = ["classes arrive independently of each other"]
+    if all("duration_s" in each.ends for each in own.values()):
+        found = simulated_cv([as_process(each.fields) for each in own.values()], end_s)
+        if target is None or abs(found / target - 1) <= CV_CLOSE:
+            classes = {name: _fit_class(rows, parts[name], own[name]) for name in parts}
+            fields = {"kind": "mix", "classes": {n: c.fields for n, c in classes.items()}, **ends}
+            notes = sorted({note for each in own.values() for note in each.notes})
+            return FittedWorkload(fields, classes, [*lost, *notes])
+    shared = fit_arrivals(rows.arrival_s, shares=tuple(shares.values()))
+    if target is None or shared.simulated_cv is None:
+        return None
+    if abs(shared.simulated_cv / target - 1) > CV_MOST:
+        return None
+    classes = {name: _fit_class(rows, part, None, shares[name]) for name, part in parts.items()}
+    fields = {
+        "kind": "mix",
+        "arrivals": shared.fields,
+        "classes": {name: each.fields for name, each in classes.items()},
+        **ends,
+    }
+    lost.append("every class has the same rate profile")
+    remarks = arrival_remarks(shared, len(rows))
+    return FittedWorkload(fields, classes, [*lost, *shared.notes], remarks)
 
 
 def _classes(rows: TraceRows) -> dict[str, NDArray[np.int64]]:
@@ -110,37 +114,37 @@ def _classes(rows: TraceRows) -> dict[str, NDArray[np.int64]]:
     return parts
 
 
-def _ends_of_all(rows: TraceRows, classes: dict[str, FittedClass]) -> dict[str, Any]:
-    """How a mix ends: with the trace, or after as many requests if all come at once."""
-    times = [each.arrivals.ends.get("duration_s", 0.0) for each in classes.values()]
-    span_s = float(rows.arrival_s[-1] - rows.arrival_s[0])
-    if span_s == 0:
-        return {"num_requests": len(rows)}
-    return {"duration_s": max(*times, float(f"{span_s:.6g}"))}
-
-
-def _fit_class(rows: TraceRows, where: NDArray[np.int64], start_s: float) -> FittedClass:
+def _fit_class(
+    rows: TraceRows,
+    where: NDArray[np.int64],
+    arrivals: FittedArrivals | None,
+    share: float | None = None,
+) -> FittedClass:
+    """One class, with arrivals of its own or a share of others'."""
     columns = {"prompt": rows.prompt_tokens[where], "answer": rows.answer_tokens[where]}
     thinking = rows.thinking_tokens
     if thinking is not None and thinking[where].any():
         columns = {"prompt": columns["prompt"], "thinking": thinking[where], **columns}
-    arrivals = fit_arrivals(rows.arrival_s[where])
-    fields: dict[str, Any] = {"arrivals": arrivals.fields}
-    remarks = {"arrivals": _arrival_remarks(arrivals, len(where))}
+    fields: dict[str, Any] = {}
+    remarks: dict[str, list[str]] = {}
+    if arrivals is not None:
+        fields["arrivals"] = arrivals.fields
+        remarks["arrivals"] = arrival_remarks(arrivals, len(where))
+    if share is not None:
+        fields["share"] = round(share, 6)
+        remarks["share"] = [f"{len(where):,} requests"]
     lengths = {}
     for name, values in columns.items():
         fitted = fit_lengths(LengthSample.of(values))
         lengths[name] = fitted
         fields[f"{name}_tokens"] = fitted.fields
-        remarks[f"{name}_tokens"] = _length_remarks(fitted)
+        remarks[f"{name}_tokens"] = length_remarks(fitted)
     dependence, notes = _correlation(columns, lengths)
     if dependence:
         fields["correlation"] = dependence
-        remarks["correlation"] = [
-            "of normal scores, from the rank correlations of the rows",
-            *notes,
-        ]
-    return FittedClass(fields, remarks, lengths, arrivals)
+        source = "of normal scores, from the rank correlations of the rows"
+        remarks["correlation"] = [source, *notes]
+    return FittedClass(fields, remarks, lengths)
 
 
 def _correlation(
@@ -192,43 +196,3 @@ def _lost(rows: TraceRows) -> list[str]:
     if rows.estimated:
         lost.append(f"(estimated in the trace itself: {', '.join(rows.estimated)})")
     return lost
-
-
-def _arrival_remarks(arrivals: FittedArrivals, n: int) -> list[str]:
-    if arrivals.cv is None:
-        return [f"{n:,} requests"]
-    words = f"{n:,} requests; CV of their gaps {arrivals.cv:.4g}"
-    if arrivals.simulated_cv is not None:
-        words += f", of this process {arrivals.simulated_cv:.4g}"
-    return [words]
-
-
-def _length_remarks(fitted: FittedLengths) -> list[str]:
-    sample = fitted.sample
-    p50, p90, p99 = (f"{value:,}" for value in sample.quantile([0.5, 0.9, 0.99]))
-    lines = [f"p50 {p50}, p90 {p90}, p99 {p99}, mean {sample.mean:,.1f}; KS {fitted.ks:.4f}"]
-    if sample.zero_share:
-        lines.append(f"{100 * sample.zero_share:.3g} % are 0; laws are compared on the others")
-    if sample.cap is not None:
-        lines.append(f"cut off at {sample.cap:,}")
-    n = sample.positive().total if fitted.ranked else 1.0
-    lines += [
-        f"{law.title}: KS {law.ks:.4f}, AIC {law.aic:.6g} ({law.aic / n:.4f} a request)"
-        for law in fitted.ranked[:LISTED_LAWS]
-    ]
-    if fitted.why and fitted.best is not None:
-        lines.append(f"not the {fitted.best.title}: {fitted.why}")
-    return lines
-
-
-def _field_lines(each: FittedClass, indent: int) -> list[str]:
-    lines = []
-    for key, value in each.fields.items():
-        lines += [f"{' ' * indent}# {remark}" for remark in each.remarks.get(key, [])]
-        lines += _dumped({key: value}, indent)
-    return lines
-
-
-def _dumped(fields: dict[str, Any], indent: int) -> list[str]:
-    text = yaml.safe_dump(fields, sort_keys=False, default_flow_style=None, width=100 - indent)
-    return [" " * indent + line for line in text.splitlines()]
