@@ -137,6 +137,8 @@ class PiecewiseArrivals(TimeVaryingArrivals):
 
     def describe(self) -> str:
         """The process in a few words, for the provenance of a result."""
+        if len(self.rates_rps) == 1:
+            return f"{self._law()}, {self.rates_rps[0]:g} requests/s"
         low, high = min(self.rates_rps), max(self.rates_rps)
         steps = f"{len(self.rates_rps)} levels from {low:g} to {high:g} requests/s"
         return f"{self._law()}, {steps}{', repeated' if self.repeat else ''}"
@@ -176,5 +178,5 @@ class DiurnalArrivals(TimeVaryingArrivals):
 
     def describe(self) -> str:
         """The process in a few words, for the provenance of a result."""
-        mean = f"{self.rate_rps:g} requests/s +- {100 * self.amplitude:g} %"
+        mean = f"{self.rate_rps:g} requests/s ± {100 * self.amplitude:g} %"
         return f"{self._law()}, {mean} over the day, most at {self.peak_hour:g} h"

@@ -218,7 +218,14 @@ def test_every_process_is_read_from_a_mapping_and_says_what_it_is():
             "repeat": True,
             "cv": 2,
         },
-        "poisson, 4 requests/s +- 50 % over the day, most at 14 h": {
+        "poisson, 7 requests/s": {"kind": "piecewise", "rates_rps": [7], "step_s": 1},
+        "poisson, 7 requests/s, in batches every 3 s": {
+            "kind": "batched",
+            "rates_rps": [7],
+            "step_s": 1,
+            "tick_s": 3,
+        },
+        "poisson, 4 requests/s ± 50 % over the day, most at 14 h": {
             "kind": "diurnal",
             "rate_rps": 4,
             "amplitude": 0.5,
