@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -100,6 +100,48 @@ class Script:
             segment_id=ids[present].astype(np.int64),
             tokens=tokens[present].astype(np.int64),
             output_id=np.column_stack([thinking_id, answer_id]).astype(np.int64),
+        )
+
+    def compacted(
+        self,
+        retention: ThinkingRetention,
+        max_context_tokens: int,
+        remains_tokens: NDArray[np.int64],
+    ) -> Script:
+        """The same requests, each prompt that would be too long beginning a new context.
+
+        `remains_tokens`: int64[n], what is left of the old context if it ends before request i.
+        Contexts count as sessions, and as turns, of their own. A request that is too long even
+        then, or as the first of its session, stays so.
+        """
+        said = self.said.copy()
+        splits = np.zeros(len(said), dtype=bool)
+        rows = np.arange(len(said))  # of each session what comes after its last compaction so far
+        while len(rows):
+            part = replace(self._rows(rows), said=said[rows])
+            context, loop = part.contexts(retention)
+            opens = changes(part.session)
+            too_long = (context + loop > max_context_tokens) & ~opens
+            count = cumulative_within(opens, too_long.astype(np.int64))
+            first = rows[too_long & (count == 1)]
+            said[first] += remains_tokens[first]
+            splits[first] = True
+            rows = rows[count >= 1]
+        return replace(
+            self,
+            said=said,
+            session=np.cumsum(changes(self.session) | splits) - 1,
+            turn=np.cumsum(changes(self.turn) | splits) - 1,
+        )
+
+    def _rows(self, rows: NDArray[np.int64]) -> Script:
+        return Script(
+            session=self.session[rows],
+            turn=self.turn[rows],
+            said=self.said[rows],
+            thinking=self.thinking[rows],
+            answer=self.answer[rows],
+            calls_tool=self.calls_tool[rows],
         )
 
     def _after_thinking(self) -> NDArray[np.bool_]:

@@ -82,7 +82,9 @@ def _sessions_from(
             return drawn, arrival_s
         if (arrival_s < starts_s[count]).sum() >= most:
             return drawn, arrival_s
-        at_least = count * most // max(len(arrival_s), 1)  # by the requests that a session brings
+        at_least = (
+            5 * count * most // max(4 * len(arrival_s), 1)
+        )  # a little over what sessions bring
         count = min(max(count + count // 2, at_least), len(starts_s))
 
 

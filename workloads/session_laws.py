@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import abstractmethod
 from typing import Annotated, Literal
@@ -13,6 +14,7 @@ from pydantic import Field, model_validator
 from workloads.schema import Section
 
 MAX_COUNT = 1_000_000
+Probabilities = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=2)]
 MAX_PAUSE_S = 1e9
 
 
@@ -83,7 +85,34 @@ class LognormalCount(CountLaw):
         return f"lognormal(mu {self.mu:g}, sigma {self.sigma:g}), at most {self.max}"
 
 
-Count = Annotated[ConstantCount | GeometricCount | LognormalCount, Field(discriminator="kind")]
+class QuantilesCount(CountLaw):
+    """Measured quantiles: `probabilities` from 0 to 1 and the count at each, log-linear between.
+
+    A count is rounded to the nearest whole number.
+    """
+
+    kind: Literal["quantiles"] = "quantiles"
+    probabilities: Probabilities = Field(strict=False)
+    counts: tuple[Annotated[int, Field(ge=1, le=MAX_COUNT)], ...] = Field(strict=False)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> QuantilesCount:
+        _require_quantiles(self.probabilities, self.counts, "counts")
+        return self
+
+    def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Counts int64[n] from uniforms float64[n]."""
+        between = np.interp(uniforms, self.probabilities, np.log(self.counts))
+        return np.rint(np.exp(between)).astype(np.int64)
+
+    def describe(self) -> str:
+        """The law in a few words."""
+        return f"{len(self.counts)} quantiles, {self.counts[0]} to {self.counts[-1]}"
+
+
+Count = Annotated[
+    ConstantCount | GeometricCount | LognormalCount | QuantilesCount, Field(discriminator="kind")
+]
 
 
 class PauseLaw(Section):
@@ -159,4 +188,47 @@ class LognormalPause(PauseLaw):
         return f"lognormal(mu {self.mu:g}, sigma {self.sigma:g}) s"
 
 
-Pause = Annotated[ConstantPause | ExponentialPause | LognormalPause, Field(discriminator="kind")]
+class QuantilesPause(PauseLaw):
+    """Measured quantiles: `probabilities` from 0 to 1 and the seconds at each, log-linear between.
+
+    Seconds must be above 0.
+    """
+
+    kind: Literal["quantiles"] = "quantiles"
+    probabilities: Probabilities = Field(strict=False)
+    seconds: tuple[Annotated[float, Field(gt=0, le=MAX_PAUSE_S)], ...] = Field(strict=False)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> QuantilesPause:
+        _require_quantiles(self.probabilities, self.seconds, "seconds")
+        return self
+
+    def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pauses float64[n] in seconds from uniforms float64[n]."""
+        pauses: NDArray[np.float64] = np.exp(
+            np.interp(uniforms, self.probabilities, np.log(self.seconds))
+        )
+        return pauses
+
+    def describe(self) -> str:
+        """The law in a few words."""
+        return f"{len(self.seconds)} quantiles, {self.seconds[0]:g} to {self.seconds[-1]:g} s"
+
+
+Pause = Annotated[
+    ConstantPause | ExponentialPause | LognormalPause | QuantilesPause, Field(discriminator="kind")
+]
+
+
+def _require_quantiles(
+    probabilities: tuple[float, ...], values: tuple[float, ...], name: str
+) -> None:
+    """Raises ValueError unless the lists are quantiles: equally long and ascending, from 0 to 1."""
+    if len(probabilities) != len(values):
+        raise ValueError(f"{len(probabilities)} probabilities need as many {name}")
+    if probabilities[0] != 0.0 or probabilities[-1] != 1.0:
+        raise ValueError("probabilities must begin with 0 and end with 1")
+    if any(low >= high for low, high in itertools.pairwise(probabilities)):
+        raise ValueError("probabilities must be ascending")
+    if any(low > high for low, high in itertools.pairwise(values)):
+        raise ValueError(f"{name} must not descend")

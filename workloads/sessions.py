@@ -33,8 +33,9 @@ class SessionLaws(Section):
     `user_tokens`: a later message (default: as the class's `prompt_tokens`, which is the first).
     `tool_call_tokens`: what is generated after the thinking to call a tool (default: as an answer);
     `tool_result_tokens`: what the tool says. `user_pause_s`: from an answer to the next message;
-    `tool_pause_s`: from a call to its result. A session ends before the first prompt longer than
-    `max_context_tokens`.
+    `tool_pause_s`: from a call to its result. Before the first prompt longer than
+    `max_context_tokens` a session ends or, with `compacted_tokens`, goes on with a summary of so
+    many tokens in place of all that was said before.
     """
 
     turns: Count = ConstantCount(count=1)
@@ -50,8 +51,9 @@ class SessionLaws(Section):
         description="Which thinking stays in later prompts.",
     )
     max_context_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
+    compacted_tokens: LengthLaw | None = None
 
-    @field_validator("user_tokens", "tool_call_tokens", "tool_result_tokens")
+    @field_validator("user_tokens", "tool_call_tokens", "tool_result_tokens", "compacted_tokens")
     @classmethod
     def _never_empty(cls, law: Law | None) -> Law | None:
         if law is not None and law.support()[0] < 1:
@@ -62,6 +64,8 @@ class SessionLaws(Section):
     def _tools_say_something(self) -> SessionLaws:
         if self.requests_per_turn != ConstantCount(count=1) and self.tool_result_tokens is None:
             raise ValueError("turns of several requests need tool_result_tokens")
+        if self.compacted_tokens is not None and self.max_context_tokens is None:
+            raise ValueError("compacted_tokens need max_context_tokens")
         return self
 
     def provenance(self) -> dict[str, str]:
@@ -146,6 +150,13 @@ def draw_sessions(
     kept_thinking = np.minimum(thinking, cap)
     kept_answer = np.minimum(answer, cap - kept_thinking)
     script = Script(session, turn, said, kept_thinking, kept_answer, calls_tool)
+    if laws.compacted_tokens is not None and laws.max_context_tokens is not None:
+        summary = laws.compacted_tokens.quantile(_luck(seed, "compacted", entity, n))
+        script = script.compacted(
+            laws.thinking_retention,
+            laws.max_context_tokens,
+            queries.shared_prefix_tokens + summary,
+        )
     context, loop = script.contexts(laws.thinking_retention)
     ones = np.ones(n, dtype=np.int32)
     requests = SessionRequests(

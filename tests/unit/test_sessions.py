@@ -204,3 +204,60 @@ def test_sessions_arrive_by_their_law():
     assert np.array_equal(batch.segments.prompt_tokens(), batch.prompt_tokens)
     some = workload.model_copy(update={"num_requests": 37}).generate(0)
     assert np.array_equal(some.prompt_tokens, batch.prompt_tokens[:37])
+
+
+@pytest.mark.parametrize("retention", RETENTIONS)
+def test_full_contexts_are_compacted_and_go_on(retention):
+    """Against a plain loop, with constant messages so that it can tell what was said."""
+    constant = {name: {"kind": "constant", "tokens": tokens}
+                for name, tokens in (("user_tokens", 9), ("tool_result_tokens", 20),
+                                     ("compacted_tokens", 37))}  # fmt: skip
+    queries = dict(QUERIES, prompt_tokens={"kind": "constant", "tokens": 50})
+    drawn = draw(
+        retention.value,
+        60,
+        queries,
+        turns={"kind": "geometric", "mean": 8},
+        max_context_tokens=400,
+        **constant,
+    )
+    prompts = told_with_compaction(drawn, retention.value, 400, 37)
+    assert drawn.prompt_tokens.tolist() == [len(prompt) for prompt in prompts]
+    assert drawn.prompt_tokens.max() <= 400
+    compactions = sum(prompt[100][0] == "summary" for prompt in prompts)
+    assert compactions > 100
+    known = []
+    for i, prompt in enumerate(prompts[:250]):
+        ours, _ = spelled_out(drawn.segments, i, 0, 0)
+        for other, other_truth in known[-30:]:
+            assert common(ours, other) == common(prompt, other_truth)
+        known.append((ours, prompt))
+
+
+def told_with_compaction(drawn, retention, most, summary):
+    sessions, prompts = drawn.sessions, []
+    kept, loop = [], []
+    for i in range(len(drawn.prompt_tokens)):
+        opens_session = sessions.turn[i] == 0
+        opens_turn = opens_session or sessions.query_id[i] != sessions.query_id[i - 1]
+        calls = i + 1 < len(sessions.turn) and sessions.query_id[i + 1] == sessions.query_id[i]
+        if opens_session:
+            kept, loop = [("shared", k) for k in range(100)], []
+        if opens_turn:
+            kept, loop = kept + [t for t in loop if t[0] != "thinking"], []
+        new = 50 if opens_session else 9 if opens_turn else 20
+        if len(kept) + len(loop) + new > most:
+            kept = [("shared", k) for k in range(100)]
+            kept, loop = kept + [("summary", i, k) for k in range(summary)], []
+            opens_turn = True  # what follows goes into the new context
+        said = [("said", i, k) for k in range(new)]
+        prompts.append(kept + loop + said)
+        thought = [("thinking", i, k) for k in range(int(drawn.thinking_tokens[i]))]
+        answered = [("answer", i, k) for k in range(int(drawn.answer_tokens[i]))]
+        if retention == "keep_within_tool_loop":
+            loop += (said if not opens_turn else []) + thought + answered
+            kept += said if opens_turn else []
+        else:
+            keep = retention == "keep_all" or (retention == "keep_tool_turns" and calls)
+            kept += said + (thought if keep else []) + answered
+    return prompts
