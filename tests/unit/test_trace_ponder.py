@@ -179,17 +179,21 @@ def test_bad_rows(problems):
         row(block_size=0, **{"class": ""}),
         row(client=["a"], session_id=True, query_id=2**63),
         row(**{"class": "\ud800"}),
+        row(-(2**63), answer_tokens=-(2**63), session_id=-(2**63)),
     ) == [
         (1, "arrival_s", "must not be negative: -1.0"),
         (1, "difficulty", "must be from 0 to 1: 1.5"),
         (1, "turn", "must not be negative: -1"),
         (1, "pause_s", "must not be negative: -2"),
-        (2, "class", "empty, a NUL or half a surrogate: ''"),
+        (2, "class", "empty, with a NUL, or not in UTF-8: ''"),
         (2, "block_size", "must be from 1 to 1,048,576: 0"),
         (3, "client", "not a text or a whole number: ['a']"),
         (3, "session_id", "not a text or a whole number: True"),
         (3, "query_id", "must be from 0 to 9,223,372,036,854,775,807: 9223372036854775808"),
-        (4, "class", "empty, a NUL or half a surrogate: '\\ud800'"),
+        (4, "class", "empty, with a NUL, or not in UTF-8: '\\ud800'"),
+        (5, "arrival_s", "must not be negative: -9223372036854775808"),
+        (5, "answer_tokens", "must not be negative: -9223372036854775808"),
+        (5, "session_id", "too large a number: -9223372036854775808"),
     ]
 
 
@@ -239,7 +243,7 @@ def test_bad_parquet_rows_and_columns(from_parquet):
             {"prefix_hashes": [[1], [None]]},
             (2, "prefix_hashes", "holds what is no 64-bit whole number: None"),
         ),
-        ({"class": ["a", ""]}, (2, "class", "empty, a NUL or half a surrogate: ''")),
+        ({"class": ["a", ""]}, (2, "class", "empty, with a NUL, or not in UTF-8: ''")),
     ]
     for change, (line, field, message) in bad:
         with pytest.raises(InputError) as caught:

@@ -157,9 +157,9 @@ def test_formats_that_are_none(tmp_path, name, format, message):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("", "empty, a NUL"),
-        ("a\x00", "empty, a NUL"),
-        ("\ud800", "half a surrogate"),
+        ("", "empty, with a NUL"),
+        ("a\x00", "empty, with a NUL"),
+        ("\ud800", "not possible in UTF-8"),
         ("a\nb", "a line end, which CSV"),
     ],
 )

@@ -110,12 +110,10 @@ def _carefully(
         if not line.strip():
             continue
         try:
-            cells = split(line.decode())
+            # Bytes that are no UTF-8 matter only in cells that are looked at.
+            cells = split(line.decode(errors="surrogateescape"))
         except ValueError as error:
-            message = str(error)
-            if isinstance(error, UnicodeDecodeError):
-                message = "is not UTF-8"
-            bad.add(at, (None, message))
+            bad.add(at, (None, str(error)))
             continue
         if len(cells) != len(header):
             bad.add(at, (None, f"expected {len(header)} fields, found {len(cells)}"))

@@ -53,7 +53,7 @@ class Whole(Kind):
 
     least: int = 0
     most: int = MAX_TOKENS
-    grammar: str = r"-?[0-9]{1,18}"
+    grammar: str = r"-?[0-9]{1,19}"
 
     def from_cell(self, text: str) -> int:
         """The number, in decimal digits."""

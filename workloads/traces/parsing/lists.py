@@ -22,7 +22,7 @@ from workloads.traces.parsing.problems import shown
 class Ids(Kind):
     """A list of whole numbers that fit 64 bits, a `Lists` column; in CSV with spaces between."""
 
-    grammar: str = r"-?[0-9]{1,18}(?: -?[0-9]{1,18})*"
+    grammar: str = r"-?[0-9]{1,19}(?: -?[0-9]{1,19})*"
 
     def from_cell(self, text: str) -> list[int]:
         """The numbers."""
@@ -64,7 +64,7 @@ class Ids(Kind):
 class Pairs(Ids):
     """A list of [id, tokens], a `Lists` column of pairs; in CSV `7:512 9:20`."""
 
-    grammar: str = r"[0-9]{1,18}:[0-9]{1,10}(?: [0-9]{1,18}:[0-9]{1,10})*"
+    grammar: str = r"[0-9]{1,19}:[0-9]{1,10}(?: [0-9]{1,19}:[0-9]{1,10})*"
 
     def holds(self, pairs: NDArray[np.int64]) -> bool:
         """Whether all ids and tokens (int64[m, 2]) are in their ranges."""

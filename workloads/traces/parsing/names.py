@@ -33,7 +33,7 @@ class Name(Kind):
         """The text or number."""
         if isinstance(value, str):
             if not is_name(value):
-                raise ValueError(f"empty, a NUL or half a surrogate: {ascii(value)[:40]}")
+                raise ValueError(f"empty, with a NUL, or not in UTF-8: {ascii(value)[:40]}")
             return value
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValueError(f"not a text or a whole number: {shown(value)}")

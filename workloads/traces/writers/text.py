@@ -97,5 +97,7 @@ def _csv_name(name: str) -> str:
 
 def _checked(name: str) -> str:
     if not is_name(name):
-        raise InputError(f"the name {name!r} can't be written: empty, a NUL or half a surrogate")
+        raise InputError(
+            f"the name {name!r} can't be written: empty, with a NUL, or not possible in UTF-8"
+        )
     return name
