@@ -32,7 +32,7 @@ def arrival_span(record: RunRecord) -> tuple[float, float]:
     offered load look lower, and a queue that grew and then drained look flat.
     """
     start, end = record.window_s
-    arrivals = record.measured["arrival_s"].to_numpy(np.float64)
+    arrivals = _arriving(record)["arrival_s"].to_numpy(np.float64)
     if not len(arrivals):
         return start, end
     last = float(arrivals.max())
@@ -44,7 +44,7 @@ def arrival_span(record: RunRecord) -> tuple[float, float]:
 
 
 def offered_rps(record: RunRecord) -> float | None:
-    """Measured requests per second while they kept arriving, those refused left out.
+    """Requests per second in the window while they kept arriving, those refused left out.
 
     None if they all came at once, or if all were refused.
     """
@@ -54,8 +54,21 @@ def offered_rps(record: RunRecord) -> float | None:
 
 
 def accepted(record: RunRecord) -> int:
-    """Measured requests that were not rejected."""
-    return int((record.measured["status"] != "rejected").sum())
+    """Requests that arrived in the window and were not rejected."""
+    return int((_arriving(record)["status"] != "rejected").sum())
+
+
+def _arriving(record: RunRecord) -> pd.DataFrame:
+    """The requests that arrived in the window, whatever query they belong to.
+
+    Without sessions these are the measured ones; later requests of a query measured in the
+    window come after it, and those of an earlier query come in it.
+    """
+    if not (record.requests["session_id"].to_numpy() >= 0).any():
+        return record.measured
+    start, end = record.window_s
+    arrival = record.requests["arrival_s"].to_numpy(np.float64)
+    return record.requests[(arrival >= start) & ((arrival < end) | (end >= record.end_s))]
 
 
 def completed_in_window(record: RunRecord, table: pd.DataFrame) -> int:
