@@ -68,22 +68,24 @@ def segments_of_blocks(
     own = covered < tokens
     segments = counts + own
     start = np.concatenate(([0], np.cumsum(segments)))
-    within = np.arange(start[-1]) - np.repeat(start[:-1], segments)
     last = start[1:] - 1
+    # Published traces have millions of blocks: few arrays of their number at a time.
+    place = np.repeat(first - start[:-1], segments)
+    place += np.arange(int(start[-1]))
+    hashed = np.ones(int(start[-1]), dtype=bool)
+    hashed[last[own]] = False
+    used = hashes.flat[place[hashed]]
+    ids = place
+    ids[hashed], distinct = _numbered(used)
+    del used
+    ids[~hashed] = distinct + np.arange(int(own.sum()))
     length = np.repeat(size, segments)
     # The last segment has what is left: of the prompt if it is of its own, else of its block.
     length[last] = tokens - np.where(own, covered, (counts - 1) * size)
-    is_own = np.zeros(start[-1], dtype=bool)
-    is_own[last] = own
-    place = np.repeat(first, segments) + within
-    used = hashes.flat[place[~is_own]]
-    ids = np.empty(start[-1], dtype=np.int64)
-    ids[~is_own], distinct = _numbered(used)
-    ids[is_own] = distinct + np.arange(int(own.sum()))
     return PromptSegments(
         start=start.astype(np.int64),
         segment_id=ids,
-        tokens=length.astype(np.int64),
+        tokens=length.astype(np.int64, copy=False),
         output_id=np.full((len(rows), 2), -1, dtype=np.int64),
     )
 
@@ -95,6 +97,6 @@ def _numbered(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
         present = np.zeros(int(values.max()) + 1, dtype=bool)
         present[values] = True
         rank = np.cumsum(present) - 1
-        return rank[values].astype(np.int64), int(present.sum())
+        return rank[values].astype(np.int64, copy=False), int(present.sum())
     distinct, inverse = np.unique(values, return_inverse=True)
     return inverse.astype(np.int64).reshape(-1), len(distinct)
