@@ -44,7 +44,7 @@ class Result:
 
     @cached_property
     def queries(self) -> pd.DataFrame:
-        """One row per query: query_id, class, arrival_s, finish_s, tta_s, requests, status, measured."""
+        """One row per query, see `metrics.latency.query_table`."""
         return query_table(self.record.requests)
 
     @property

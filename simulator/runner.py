@@ -27,12 +27,14 @@ from simulator.routers import ROUTERS
 from simulator.simulation import Simulation
 from simulator.traffic import generate, sample
 from workloads.batch import RequestBatch
+from workloads.description.reuse import reusable_tokens
 
 if TYPE_CHECKING:
     from simulator.result import Result
 
 _TIMELINE_ROWS = 1000  # while requests arrive, where the experiment does not say
 _SAMPLED_REQUESTS = 2000  # enough to tell a workload's mean lengths
+_COMPARED_REQUESTS = 100_000  # whose prompts are compared, to tell how much they share
 _BEYOND = (1.0, 2.0, 4.0)  # traffic after the window, in windows, until it outlasts the last one
 
 
@@ -242,6 +244,15 @@ def _workload_notes(batch: RequestBatch) -> list[str]:
     """Where each column of the workload comes from, and what a reader left out."""
     notes = [f"{column} {source}" for column, source in batch.provenance.items()]
     notes += [f"{count:,} rows dropped: {reason}" for reason, count in batch.dropped.items()]
+    if batch.segments is not None:
+        some = batch.take(np.arange(min(len(batch), _COMPARED_REQUESTS)))
+        reusable = reusable_tokens(some)
+        assert reusable is not None
+        share = reusable.sum() / some.prompt_tokens.sum()
+        notes.append(
+            f"{share:.1%} of the prompt tokens are the beginning of an earlier request: what a"
+            " prefix cache would save at most"
+        )
     return notes
 
 

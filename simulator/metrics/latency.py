@@ -68,10 +68,10 @@ def request_latencies(requests: pd.DataFrame) -> pd.DataFrame:
 def query_table(requests: pd.DataFrame) -> pd.DataFrame:
     """One row per query, in order of arrival.
 
-    Columns query_id, class, arrival_s, finish_s, tta_s, requests, status, measured. A query arrives with its
-    first request and has its answer with its last one. One whose last request was cut before its
-    first answer token got no answer: its tta_s is NaN, as for one of which a request did not
-    complete; that request's status is then the query's.
+    Columns query_id, class, arrival_s, finish_s, tta_s, requests, status, measured. A query arrives
+    with its first request and has its answer with its last one. One whose last request was cut
+    before its first answer token got no answer: its tta_s is NaN, as for one of which a request did
+    not complete; that request's status is then the query's.
     """
     if len(requests) and (requests["query_id"] != requests["request_id"]).any():
         return _queries_of_many(requests)

@@ -74,7 +74,7 @@ def _arriving(record: RunRecord) -> pd.DataFrame:
 def completed_in_window(record: RunRecord, table: pd.DataFrame) -> int:
     """Requests, or queries, completed inside the window: what a steady service serves.
 
-    `table` is that of the requests or of the queries of `record`; when they arrived does not matter.
+    `table` is that of the requests or of the queries of `record`, whenever they arrived.
     """
     start, end = record.window_s
     finish = table["finish_s"].to_numpy(np.float64)

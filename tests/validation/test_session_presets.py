@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workloads.description.reuse import reusable_tokens
 from workloads.generate import class_batch
 from workloads.tasks import TaskClass
 
@@ -67,3 +68,10 @@ def test_agents_have_contexts_of_the_recorded_size(recorded):
     assert np.quantile(batch.answer_tokens, [0.5, 0.9]) == pytest.approx(
         recorded["output_tokens"].quantile([0.5, 0.9]).to_numpy(), rel=0.25
     )
+
+
+def test_as_much_of_the_prompts_repeats_as_recorded(recorded):
+    batch = generated("agentic_coding", 300)
+    ours = reusable_tokens(batch).sum() / batch.prompt_tokens.sum()
+    shared = recorded["prefix_tokens_shared_with_prev"].sum()
+    assert ours == pytest.approx(shared / recorded["input_tokens"].sum(), abs=0.02)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.batch import RequestBatch
 from workloads.prefix import PromptSegments
 from workloads.traces import TraceRows
 
 
-def reusable_tokens(rows: TraceRows) -> NDArray[np.int64] | None:
+def reusable_tokens(rows: TraceRows | RequestBatch) -> NDArray[np.int64] | None:
     """Tokens at the beginning of each prompt that a request before it has left, int64[n].
 
     The longest common prefix with any earlier prompt and what was generated after it; None if the
