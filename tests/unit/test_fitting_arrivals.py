@@ -1,4 +1,4 @@
-"""Arrivals are fitted to rate, irregularity and simultaneity; `batched` is what ticks of a clock give."""
+"""Arrivals are fitted to rate, irregularity and ticks of a clock; `batched` draws the ticks."""
 
 from itertools import pairwise
 

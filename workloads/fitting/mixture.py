@@ -166,9 +166,10 @@ def _polish(
     mu: NDArray[np.float64],
     sigma: NDArray[np.float64],
 ) -> Parameters:
-    """The maximum near a guess, by L-BFGS: EM creeps where components overlap.
+    """The maximum near a guess, by BFGS: EM creeps where components overlap.
 
-    The gradient is that of the E step (Fisher's identity); weights go in as logits.
+    The gradient is that of the E step (Fisher's identity). Weights go in as logits, sigma as the
+    logarithm of what it exceeds its least value by.
     """
     from scipy.optimize import minimize
 
@@ -177,26 +178,19 @@ def _polish(
     def unpack(x: NDArray[np.float64]) -> Parameters:
         logits = x[:k] - x[:k].max()
         shares = np.exp(logits) / np.exp(logits).sum()
-        return shares, x[k : 2 * k], np.exp(x[2 * k :])
+        return shares, x[k : 2 * k], SIGMA_MIN + np.exp(np.minimum(x[2 * k :], 2.0))
 
     def loss(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         shares, centre, width = unpack(x)
         value, (zeroth, first, second) = _expectation(
             log_lower, log_upper, share, shares, centre, width
         )
-        gradient = np.concatenate((zeroth - shares * zeroth.sum(), first / width, second - zeroth))
-        return -value, -gradient
+        by_width = (second - zeroth) * (width - SIGMA_MIN) / width
+        return -value, -np.concatenate((zeroth - shares, first / width, by_width))
 
-    start = np.concatenate((np.log(weights), mu, np.log(sigma)))
-    low, high = float(mu.min()) - 5.0, float(mu.max()) + 5.0
-    bounds = [(-15.0, 5.0)] * k + [(low, high)] * k
-    bounds += [(float(np.log(SIGMA_MIN)), float(np.log(SIGMA_MAX)))] * k
+    excess = np.log(np.maximum(sigma - SIGMA_MIN, 1e-4))
+    start = np.concatenate((np.log(weights), mu, excess))
     found = minimize(  # type: ignore[no-untyped-call]
-        loss,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-8},
+        loss, start, jac=True, method="BFGS", options={"maxiter": 300, "gtol": 1e-7}
     )
     return unpack(found.x)
