@@ -93,7 +93,7 @@ VLLM_BENCH = json.dumps(
 SHAREGPT = json.dumps([chat("12345", "abcd", "1", "12"), chat("question without answer", id="b")])
 PONDER = lines(
     {"arrival_s": 0.5, "prompt_tokens": 12, "thinking_tokens": 900, "answer_tokens": 8},
-    {"arrival_s": 0.75, "prompt_tokens": 12, "thinking_tokens": 900, "answer_tokens": 0},
+    {"arrival_s": 0.75, "prompt_tokens": 12, "thinking_tokens": 0, "answer_tokens": 0},
     {"arrival_s": 1.5, "prompt_tokens": 7, "thinking_tokens": 0, "answer_tokens": 80},
 )
 

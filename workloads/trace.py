@@ -33,6 +33,10 @@ class TraceWorkload(Workload):
     class_name: str = Field("default", min_length=1)
     path: str = Field(min_length=1)
     format: str = Field("auto", json_schema_extra={"enum": ["auto", *READERS]})
+    block_size: int | None = Field(None, ge=1, le=2**20, description="Tokens of a hashed block.")
+    tokenizer_path: str | None = Field(
+        None, min_length=1, description="A tokenizer.json that counts the tokens of texts."
+    )
     rate_scale: float = Field(1.0, gt=0, le=1e9)
     limit: int | None = Field(None, ge=1)
     duration_s: float | None = Field(None, gt=0)
@@ -78,7 +82,9 @@ class TraceWorkload(Workload):
         Raises InputError for a missing or malformed trace, or if no request is left.
         """
         path = self.resolve(base_dir)
-        rows, reader = read_trace(path, self.format)
+        given = {"block_size": self.block_size, "tokenizer": self.tokenizer_path}
+        options = {name: value for name, value in given.items() if value is not None}
+        rows, reader = read_trace(path, self.format, **options)
         if self.limit is not None or self.duration_s is not None:
             duration_s = self.duration_s
         arrival_s = rows.arrival_s / self.rate_scale

@@ -254,3 +254,25 @@ def test_bad_parquet_rows_and_columns(from_parquet):
     del needed["prompt_tokens"]
     with pytest.raises(InputError, match="prompt_tokens: there is no such column"):
         from_parquet(**needed)
+
+
+def test_a_request_cut_while_thinking_keeps_its_thinking(tmp_path):
+    path = tmp_path / "cut.csv"
+    path.write_text(
+        "arrival_s,prompt_tokens,thinking_tokens,answer_tokens,max_tokens\n"
+        "0,10,500,0,\n1,10,500,0,400\n2,10,20,5,\n3,10,0,0,\n4,10,300,0,900\n"
+    )
+    rows, _ = read_trace(path)
+    assert rows.thinking_tokens.tolist() == [500, 500, 20, 300]
+    assert rows.answer_tokens.tolist() == [1, 1, 5, 1]
+    assert rows.max_tokens.tolist() == [500, 400, 0, 300]
+    assert rows.dropped == {"answer_tokens is 0": 1}
+
+
+def test_misspelt_columns_are_refused_and_others_passed_over(tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_text("arrival_s,prompt_tokens,answer_tokens,thinkng_tokens,colour\n0,1,2,3,red\n")
+    with pytest.raises(InputError, match="thinkng_tokens'; did you mean 'thinking_tokens'"):
+        read_trace(path)
+    path.write_text("arrival_s,prompt_tokens,answer_tokens,colour\n0,1,2,red\n")
+    assert len(read_trace(path)[0]) == 1

@@ -8,12 +8,15 @@ with `output_ids` [thinking, answer], or `prefix_hashes` with `block_size`.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from simulator.errors import InputError, Problem
 from workloads.batch import MAX_REQUESTS
 from workloads.traces.base import READERS, TraceRows, usable_rows
 from workloads.traces.parsing.blocks import MAX_BLOCK_SIZE, check_block_size
@@ -55,13 +58,15 @@ FIELDS = (
 @READERS.register("ponder")
 @dataclass(frozen=True)
 class PonderReader:
-    """The reader of the three containers; other columns are passed over.
+    """The reader of the three containers. Other columns are passed over, misspelt ones refused.
 
     Times stay as they are: seconds from the start of the run. A row with a `pause_s` waits for the
     answer to the previous turn of its session, or to the row of the file that `after` names
     (counted from 0); it arrives at its time if that one is not before it or is left out. Without
     `pause_s` or `after` it arrives at its time. Where no row has a `turn`, turns are counted in
-    order of time. `block_size` is that of `prefix_hashes` in rows that do not say it.
+    order of time. `block_size` is that of `prefix_hashes` in rows that do not say it. A request
+    that thought and has an answer of 0 tokens was cut while thinking: it gets an answer of one
+    token, and a cap that ends it before.
     """
 
     title: ClassVar[str] = "ponder trace"
@@ -82,13 +87,16 @@ class PonderReader:
         Malformed are also rows whose segments do not add up to prompt_tokens, or whose
         prefix_hashes do not fit them.
         """
+        _refuse_misspelt([*source.head.columns, *source.head.keys], source.file)
         bad = BadRows(source.file)
         table = Table(self._pieces(source, bad), bad)
         time_s, prompt, answer = (table.numbers(name) for name in NEEDED)
-        reasons = [("prompt_tokens is 0", prompt == 0), ("answer_tokens is 0", answer == 0)]
-        rows, dropped = usable_rows(time_s, reasons, source.file)
         thinking = table.whole("thinking_tokens", 0)
         cap = table.whole("max_tokens", 0)
+        if thinking is not None:
+            answer, cap = _cut_while_thinking(thinking, answer, cap)
+        reasons = [("prompt_tokens is 0", prompt == 0), ("answer_tokens is 0", answer == 0)]
+        rows, dropped = usable_rows(time_s, reasons, source.file)
         kinds, class_names = table.classes("class")
         clients, client_names = table.classes("client")
         difficulty = table.numbers("difficulty") if "difficulty" in table else None
@@ -120,3 +128,31 @@ class PonderReader:
         for piece in pieces:
             check_prompts(piece, self.block_size, bad)
             yield piece
+
+
+def _cut_while_thinking(
+    thinking: NDArray[np.int64], answer: NDArray[np.int64], cap: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Answers and caps, where requests that never got to their answer are cut off before it."""
+    cut = (thinking > 0) & (answer == 0)
+    if not cut.any():
+        return answer, cap
+    before = np.zeros_like(thinking) if cap is None else cap
+    ended = np.where(cut & ((before == 0) | (before > thinking)), thinking, before)
+    return np.where(cut, 1, answer), ended
+
+
+def _refuse_misspelt(columns: list[str], file: str) -> None:
+    """Raises InputError for unknown columns whose names are close to a known one's."""
+    known = [field.name for field in FIELDS]
+    problems = []
+    for column in columns:
+        if column not in known:
+            meant = difflib.get_close_matches(column, known, n=1, cutoff=0.8)
+            problems += [
+                Problem(f"unknown column {column!r}; did you mean {name!r}?", file, 1)
+                for name in meant
+                if name not in columns
+            ]
+    if problems:
+        raise InputError(problems)
