@@ -138,10 +138,7 @@ def _fit(
 
 def bin_masses(bins: Bins, survival: Survival) -> NDArray[np.float64]:
     """P(bin), float64[bins], of a law given by its survival function."""
-    edges = np.where(np.isinf(bins.upper), 1.0, bins.upper)
-    above = np.where(np.isinf(bins.upper), 0.0, survival(edges))
-    below = np.where(bins.lower > 0, survival(np.maximum(bins.lower, 1e-9)), 1.0)
-    return below - above
+    return bins.masses(survival(bins.edges[0]))
 
 
 def maximise(
@@ -163,8 +160,8 @@ def maximise(
     at = np.log(start)
     with np.errstate(all="ignore"):
         # a simplex may collapse on its way: the second run starts with a fresh one
-        for _ in range(2):
-            options = {"xatol": 1e-7, "fatol": 1e-11, "maxiter": 2000, "maxfev": 2000}
+        for tolerance in (1e-3, 1e-6):
+            options = {"xatol": tolerance, "fatol": 1e-3 * tolerance**1.5, "maxfev": 2000}
             at = minimize(loss, at, method="Nelder-Mead", options=options).x  # type: ignore[no-untyped-call]
     found: NDArray[np.float64] = np.exp(np.clip(at, -25.0, 25.0))
     return found

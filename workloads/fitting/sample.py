@@ -34,6 +34,25 @@ class Bins:
     weights: NDArray[np.float64]
     tokens: NDArray[np.float64]
 
+    @cached_property
+    def edges(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """All edges but 0 and infinity, ascending, and where lower and upper ones are in them.
+
+        Most bins begin where the one before ends: a law is asked at each edge once. Positions past
+        the last edge stand for infinity; a lower edge of 0 has position -1.
+        """
+        both = np.concatenate((self.lower, self.upper))
+        edges = np.unique(both[(both > 0) & np.isfinite(both)])
+        lower = np.where(self.lower > 0, np.searchsorted(edges, self.lower), -1)
+        return edges, lower, np.searchsorted(edges, self.upper)
+
+    def masses(self, survival: NDArray[np.float64]) -> NDArray[np.float64]:
+        """P(bin) from the law's P(X > edge) at each of `edges`."""
+        _, lower, upper = self.edges
+        padded = np.concatenate((survival, [0.0, 1.0]))  # at infinity, and last (-1) at 0
+        mass: NDArray[np.float64] = padded[lower] - padded[upper]
+        return mass
+
     def log_likelihood(self, mass: NDArray[np.float64]) -> float:
         """Sum of log density per token, given P(bin)."""
         density = np.maximum(mass, 1e-300) / self.tokens
