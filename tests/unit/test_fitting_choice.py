@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from workloads.batch import MAX_TOKENS
 from workloads.fitting.choice import fit_lengths, quantile_fields, quantile_misses
 from workloads.fitting.ranking import as_law, ks_distance
 from workloads.fitting.sample import LengthSample
@@ -105,3 +108,22 @@ def test_millions_of_rows_are_quick_because_they_are_binned() -> None:
     fitted = fit_lengths(sample)
     assert fitted.fields["kind"] == "lognormal"
     assert fitted.fields["mu"] == pytest.approx(7, abs=0.005)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    lengths=st.one_of(
+        st.lists(st.integers(0, 30), min_size=1, max_size=60),
+        st.lists(st.integers(1, MAX_TOKENS), min_size=1, max_size=60),
+        st.lists(st.sampled_from([0, 1, 7, 4096, MAX_TOKENS]), min_size=1, max_size=60),
+        st.lists(st.integers(10**6, 10**6 + 400), min_size=25, max_size=60, unique=True),
+    )
+)
+def test_any_lengths_have_a_law_that_can_be_written(lengths: list[int]) -> None:
+    sample = LengthSample.of(lengths)
+    fitted = fit_lengths(sample)
+    low, high = fitted.law.support()
+    assert min(lengths) in (low, 0)
+    assert high <= max(lengths)
+    assert fitted.ks <= 1 / np.sqrt(len(lengths))
+    assert fitted.law == as_law(fitted.fields)

@@ -29,8 +29,8 @@ PROFILE_STEPS = 1_500
 BURSTY = 1.5  # a CV on the profile's clock that asks for shorter steps
 FEW = 30
 REGULAR = 0.01  # below this CV gaps are as good as equal
-SIMULATED_MOST = 300_000
-_ROUNDS, _SEEDS = 8, 3
+LARGE = 300_000
+_ROUNDS, _RUNS = 8, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,14 +154,12 @@ def _with_cv(
 
     Bisection on the logarithm of cv: the CV of the gaps rises with it.
     """
-    if len(arrival_s) > SIMULATED_MOST:
-        end_s *= SIMULATED_MOST / len(arrival_s)
-        target = gap_cv(arrival_s[arrival_s < end_s]) or target
+    runs = _RUNS if len(arrival_s) <= LARGE else 1  # a long run varies little
 
     def simulated(cv: float) -> float:
         process = as_process(fields | {"cv": cv})
         parts = [process if share == 1 else process.scaled(share) for share in shares]
-        return simulated_cv(parts, end_s)
+        return simulated_cv(parts, end_s, runs)
 
     low, high = max(LEAST_CV, 0.02), min(MOST_CV, 40.0)
     best = (math.inf, 1.0, 0.0)
@@ -181,10 +179,10 @@ def _with_cv(
     return fields | {"cv": best[1]}, best[2]
 
 
-def simulated_cv(processes: list[ArrivalProcess], end_s: float) -> float:
-    """CV of the gaps when these processes run together until `end_s`, mean of three runs."""
+def simulated_cv(processes: list[ArrivalProcess], end_s: float, runs: int = _RUNS) -> float:
+    """CV of the gaps when these processes run together until `end_s`, mean of some runs."""
     found = []
-    for seed in range(_SEEDS):
+    for seed in range(runs):
         times = [
             process.times(seed, f"fit {i}", duration_s=end_s) for i, process in enumerate(processes)
         ]

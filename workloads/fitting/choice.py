@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from workloads.batch import MAX_TOKENS
 from workloads.fitting.ranking import (
     RankedLaw,
     as_law,
@@ -106,7 +107,7 @@ def quantile_fields(sample: LengthSample, points: int = 200) -> dict[str, Any]:
     probability, tokens = probability[order].round(6), tokens[order]
     low, high = int(sample.values[0]), int(sample.values[-1])
     probability = np.concatenate(([0.0], probability, [1.0]))
-    tokens = np.concatenate(([max(low - 0.5, 0.0)], tokens, [high + 0.5]))
+    tokens = np.concatenate(([max(low - 0.5, 0.0)], tokens, [min(high + 0.5, MAX_TOKENS)]))
     # Two edges of one probability have no length between them: where that is a real gap both stay,
     # a hair apart, for probabilities must rise.
     last = np.concatenate((np.diff(probability) > 0, [True]))

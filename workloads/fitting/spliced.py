@@ -39,7 +39,8 @@ def _at_threshold(sample: LengthSample, tail: GpdTail) -> tuple[dict[str, Any], 
 
     def masses(at: NDArray[np.float64]) -> NDArray[np.float64]:
         mu, sigma = float(at[0]), float(np.exp(np.clip(at[1], -3.0, 2.0)))
-        reach = ndtr((np.log(edge) - mu) / sigma)
+        # a body far above the threshold: as good as impossible, but no division by 0
+        reach = max(float(ndtr((np.log(edge) - mu) / sigma)), 1e-300)
 
         def survival(x: NDArray[np.float64]) -> NDArray[np.float64]:
             in_body = 1 - (1 - share) * ndtr((np.log(np.minimum(x, edge)) - mu) / sigma) / reach
