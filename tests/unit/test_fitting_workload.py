@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from pydantic import TypeAdapter
+from scipy.stats import ks_2samp
 
 from workloads.batch import Sessions
 from workloads.fitting.choice import fit_lengths, quantile_misses
@@ -187,14 +188,21 @@ def test_public_traces_are_reproduced(name: str, ties: float) -> None:
     workload = loaded(fit_workload(rows).to_yaml([]))
     once = workload.generate(0)
     assert len(once) == pytest.approx(len(rows), rel=0.03)
+    assert gap_cv(once.arrival_s) == pytest.approx(gap_cv(rows.arrival_s), rel=0.1)
+    for column in ("prompt_tokens", "answer_tokens"):
+        # p99 of one run has a standard deviation of 4 %: that of the law itself has none.
+        law = getattr(workload, column)
+        wanted = np.quantile(getattr(rows, column), [0.5, 0.9, 0.99])
+        np.testing.assert_allclose(law.quantile(np.array([0.5, 0.9, 0.99])), wanted, rtol=0.05)
+        assert ks_2samp(getattr(once, column), getattr(rows, column)).statistic < 0.03
     longer = workload.model_copy(update={"duration_s": LONGER * workload.duration_s}).generate(1)
     for batch in (once, longer):
-        assert gap_cv(batch.arrival_s) == pytest.approx(gap_cv(rows.arrival_s), rel=0.1)
         assert tie_share(batch.arrival_s) == pytest.approx(ties, abs=0.01)
-        for column in ("prompt_tokens", "answer_tokens"):
-            wanted = np.quantile(getattr(rows, column), [0.5, 0.9, 0.99])
-            found = np.quantile(getattr(batch, column), [0.5, 0.9, 0.99])
-            np.testing.assert_allclose(found, wanted, rtol=0.05)
+    assert gap_cv(longer.arrival_s) == pytest.approx(gap_cv(rows.arrival_s), rel=0.1)
+    for column in ("prompt_tokens", "answer_tokens"):
+        wanted = np.quantile(getattr(rows, column), [0.5, 0.9, 0.99])
+        found = np.quantile(getattr(longer, column), [0.5, 0.9, 0.99])
+        np.testing.assert_allclose(found, wanted, rtol=0.05)
     ours = spearman(longer.prompt_tokens, longer.answer_tokens)
     assert ours == pytest.approx(spearman(rows.prompt_tokens, rows.answer_tokens), abs=0.02)
 
