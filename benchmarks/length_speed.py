@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from workloads.law import Law
+from workloads.laws.law import Law
 from workloads.lengths import LengthLaw
 from workloads.synthetic import draw_lengths
 

@@ -6,19 +6,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from workloads.arrival_process import CHUNK_ROWS, ArrivalProcess, RequestsPerSecond
-from workloads.batched import BatchedArrivals
-from workloads.bursts import BurstArrivals
-from workloads.clients import AllAtOnceArrivals, ClosedLoopArrivals
-from workloads.modulated import ModulatedPoissonArrivals, ModulatedState
-from workloads.renewal import (
+from workloads.processes.arrival_process import CHUNK_ROWS, ArrivalProcess, RequestsPerSecond
+from workloads.processes.batched import BatchedArrivals
+from workloads.processes.bursts import BurstArrivals
+from workloads.processes.clients import AllAtOnceArrivals, ClosedLoopArrivals
+from workloads.processes.modulated import ModulatedPoissonArrivals, ModulatedState
+from workloads.processes.renewal import (
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
     WeibullArrivals,
 )
-from workloads.time_varying import DiurnalArrivals, PiecewiseArrivals
-from workloads.trace_times import TraceTimesArrivals
+from workloads.processes.time_varying import DiurnalArrivals, PiecewiseArrivals
+from workloads.processes.trace_times import TraceTimesArrivals
 
 __all__ = [
     "CHUNK_ROWS",

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, TypeAdapter, model_validator
 
-from workloads.empirical import EmpiricalLength, QuantilesLength
-from workloads.families import BurrLength, GammaLength, ParetoLength, WeibullLength
-from workloads.histogram import HistogramLength
-from workloads.law import Law, Tokens, require_ordered
-from workloads.lognormal import LognormalLength, LognormalMixtureLength
+from workloads.laws.empirical import EmpiricalLength, QuantilesLength
+from workloads.laws.families import BurrLength, GammaLength, ParetoLength, WeibullLength
+from workloads.laws.histogram import HistogramLength
+from workloads.laws.law import Law, Tokens, require_ordered
+from workloads.laws.lognormal import LognormalLength, LognormalMixtureLength
+from workloads.laws.spliced import SplicedLength
 from workloads.presets import length_presets
-from workloads.spliced import SplicedLength
 
 
 class ConstantLength(Law):

@@ -12,10 +12,10 @@ from pydantic import Field, field_validator, model_validator
 
 from simulator.rng import uniforms
 from workloads.batch import MAX_TOKENS
-from workloads.copula import Correlation, problem_and_sample_uniforms, split_variance
-from workloads.law import Law
+from workloads.laws.copula import Correlation, problem_and_sample_uniforms, split_variance
+from workloads.laws.law import Law
+from workloads.laws.ratio import RatioLaw, split_output
 from workloads.lengths import ConstantLength, LengthLaw
-from workloads.ratio import RatioLaw, split_output
 from workloads.schema import Section
 
 CHUNK_ROWS = 1 << 18  # bounds the memory of the uniforms, four to a row

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from simulator.rng import uniforms
 from workloads.batch import MAX_REQUESTS, MAX_TOKENS, Sessions
 from workloads.conversation import Script, ThinkingRetention, changes, cumulative_within
-from workloads.law import Law
+from workloads.laws.law import Law
 from workloads.lengths import LengthLaw
 from workloads.prefix import PromptSegments
 from workloads.queries import QueryLaws

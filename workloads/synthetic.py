@@ -14,7 +14,7 @@ from simulator.rng import uniforms
 from workloads.arrivals import CHUNK_ROWS, Arrivals, ClosedLoopArrivals
 from workloads.batch import RequestBatch
 from workloads.generate import class_batch
-from workloads.law import Law
+from workloads.laws.law import Law
 from workloads.queries import QueryLaws
 from workloads.sessions import SessionLaws
 from workloads.workload import DrawnWorkload

@@ -85,7 +85,8 @@ def _expect(outcome: Outcome, workdir: Path, *expected: str) -> None:
             "kind: poisson",
             "kind: poison",
             "bad.yaml:16: workload.arrivals.kind: must be one of poisson, deterministic, "
-            "all_at_once, closed_loop, not 'poison'; did you mean 'poisson'?",
+            "gamma, weibull, mmpp, piecewise, diurnal, bursts, batched, trace_times, all_at_once, "
+            "closed_loop, not 'poison'; did you mean 'poisson'?",
         ),
         (
             "kind: poisson, ",

@@ -152,8 +152,8 @@ def test_however_cut_the_times_are_the_same(member, trace, data, seed, count, fe
         without_count = law.times(seed, "a", duration_s=ends["duration_s"])
         assert np.array_equal(without_count[:count], until)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workloads.arrival_process.CHUNK_ROWS", rows)
-        patch.setattr("workloads.arrival_process.LEAST_ROWS", min(rows, 3))
+        patch.setattr("workloads.processes.arrival_process.CHUNK_ROWS", rows)
+        patch.setattr("workloads.processes.arrival_process.LEAST_ROWS", min(rows, 3))
         assert np.array_equal(law.times(seed, "a", count=count), whole)
         for entity in ("b", "c"):  # others change nothing
             law.times(seed, entity, count=5)

@@ -21,7 +21,7 @@ from workloads.arrivals import (
     PoissonArrivals,
     WeibullArrivals,
 )
-from workloads.gaps import equilibrium_gap, gamma_gaps, weibull_gaps, weibull_shape
+from workloads.processes.gaps import equilibrium_gap, gamma_gaps, weibull_gaps, weibull_shape
 
 ERRORS = 4.5
 RARE = 1e-5

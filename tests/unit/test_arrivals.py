@@ -23,7 +23,7 @@ from workloads.arrivals import (
     TraceTimesArrivals,
     WeibullArrivals,
 )
-from workloads.gaps import equilibrium_gap, gamma_gaps, weibull_gaps, weibull_shape
+from workloads.processes.gaps import equilibrium_gap, gamma_gaps, weibull_gaps, weibull_shape
 
 SHARED = Path(__file__).parents[2] / "../shared/data/workloads"
 

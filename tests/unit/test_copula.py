@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from scipy import stats
 
 from simulator.rng import uniforms
-from workloads.copula import Correlation, problem_and_sample_uniforms, split_variance
-from workloads.families import GammaLength, WeibullLength
+from workloads.laws.copula import Correlation, problem_and_sample_uniforms, split_variance
+from workloads.laws.families import GammaLength, WeibullLength
 from workloads.lengths import (
     ConstantLength,
     LognormalLength,

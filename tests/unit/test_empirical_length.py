@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from workloads.empirical import EmpiricalLength, QuantilesLength
+from workloads.laws.empirical import EmpiricalLength, QuantilesLength
 from workloads.lengths import LengthLaw, LognormalLength
 
 ADAPTER = TypeAdapter(LengthLaw)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from workloads.copula import Correlation
 from workloads.fitting.dependence import correlations, normal_score, possible, spearman
+from workloads.laws.copula import Correlation
 
 
 def test_spearman_is_that_of_scipy_ties_included() -> None:

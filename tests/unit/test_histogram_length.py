@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from simulator.rng import uniforms
-from workloads.histogram import HistogramLength
+from workloads.laws.histogram import HistogramLength
 from workloads.lengths import LengthLaw, UniformLength
 
 ADAPTER = TypeAdapter(LengthLaw)

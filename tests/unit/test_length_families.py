@@ -9,10 +9,10 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from scipy import integrate, stats
 
-from workloads.families import BurrLength, GammaLength, ParetoLength, WeibullLength
+from workloads.laws.families import BurrLength, GammaLength, ParetoLength, WeibullLength
+from workloads.laws.lognormal import LognormalLength
+from workloads.laws.spliced import SplicedLength
 from workloads.lengths import LengthLaw
-from workloads.lognormal import LognormalLength
-from workloads.spliced import SplicedLength
 
 ADAPTER = TypeAdapter(LengthLaw)
 SHARED = Path(__file__).parents[2] / "../shared/data/workloads"

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from workloads.rate_profile import RateProfile
+from workloads.processes.rate_profile import RateProfile
 
 EDGES_S = np.array([0.0, 2.0, 3.0, 5.0])
 RATES_RPS = np.array([0.0, 4.0, 0.0])

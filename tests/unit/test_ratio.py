@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from workloads.ratio import BetaMixtureRatio, ConstantRatio, HistogramRatio, RatioLaw, split_output
+from workloads.laws.ratio import (
+    BetaMixtureRatio,
+    ConstantRatio,
+    HistogramRatio,
+    RatioLaw,
+    split_output,
+)
 
 ADAPTER = TypeAdapter(RatioLaw)
 SHARED = Path(__file__).parents[2] / "../shared/data/workloads"

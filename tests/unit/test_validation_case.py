@@ -13,9 +13,9 @@ from simulator.studies.validation.load import Unsupported
 from simulator.studies.validation.server import ServerText, read_server_text
 from tests.validation_rows import ML_ENERGY, POINT
 from workloads.arrivals import AllAtOnceArrivals, ClosedLoopArrivals, PoissonArrivals
-from workloads.histogram import HistogramLength
+from workloads.laws.histogram import HistogramLength
+from workloads.laws.lognormal import LognormalLength
 from workloads.lengths import ConstantLength, UniformLength
-from workloads.lognormal import LognormalLength
 
 
 def engine_of(**changes):

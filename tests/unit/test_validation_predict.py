@@ -16,7 +16,7 @@ from simulator.studies.validation.predict import simulate_case, spread
 from simulator.studies.validation.steady import steady_times_s, stretch, whole
 from tests.cli.support import GOOD
 from tests.validation_rows import ML_ENERGY, POINT
-from workloads.histogram import HistogramLength
+from workloads.laws.histogram import HistogramLength
 from workloads.lengths import LognormalLength
 
 LATENCIES = [f"{m}_{s}_ms" for m in ("ttft", "tpot", "itl", "e2el") for s in ("mean", "median")]

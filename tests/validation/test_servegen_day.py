@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.special import gamma as gamma_function
 
-from workloads.gaps import weibull_shape
 from workloads.population import PopulationWorkload, read_population
+from workloads.processes.gaps import weibull_shape
 
 from .renewal_counts import gamma_count_variance, simulated_counts
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from workloads.arrival_process import ArrivalProcess
 from workloads.fitting.gap_statistics import (
     LADDER_S,
     gap_cv,
@@ -19,7 +18,8 @@ from workloads.fitting.gap_statistics import (
     tick_of,
     tie_share,
 )
-from workloads.gaps import LEAST_CV, MOST_CV
+from workloads.processes.arrival_process import ArrivalProcess
+from workloads.processes.gaps import LEAST_CV, MOST_CV
 
 TIES_MATTER = 0.02
 """Below this share of equal times they are chance, and times are taken as they are."""

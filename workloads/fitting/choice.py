@@ -17,7 +17,7 @@ from workloads.fitting.ranking import (
     rounded,
 )
 from workloads.fitting.sample import LengthSample
-from workloads.law import Law
+from workloads.laws.law import Law
 
 CHECKED = (0.5, 0.9, 0.99)
 MISS_SURE = 0.025

@@ -14,7 +14,7 @@ from workloads.fitting.families import FAMILIES, Fitted
 from workloads.fitting.mixture import Mixture, fit_mixture
 from workloads.fitting.sample import LengthSample
 from workloads.fitting.spliced import FREE, fit_spliced
-from workloads.law import Law
+from workloads.laws.law import Law
 
 MIXTURES = {1: "log-normal", 2: "log-normal mixture of 2", 3: "log-normal mixture of 3"}
 TITLES = {

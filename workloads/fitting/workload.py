@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.copula import split_variance
 from workloads.fitting.arrivals import FittedArrivals, as_process, fit_arrivals, simulated_cv
 from workloads.fitting.choice import FittedLengths, fit_lengths
 from workloads.fitting.dependence import LARGEST, correlations, possible
@@ -22,6 +21,7 @@ from workloads.fitting.section import (
     arrival_remarks,
     length_remarks,
 )
+from workloads.laws.copula import split_variance
 from workloads.traces import TraceRows
 
 LEAST_ROWS = 100

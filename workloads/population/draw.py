@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.rng import uniforms
-from workloads.gaps import Family, equilibrium_gap, gamma_gaps, weibull_gaps
 from workloads.population.model import WINDOW_S, Client, ClientLengths, Population
+from workloads.processes.gaps import Family, equilibrium_gap, gamma_gaps, weibull_gaps
 
 _GAPS = {"gamma": gamma_gaps, "weibull": weibull_gaps}
 

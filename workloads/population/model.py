@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.gaps import Family
 from workloads.population.pmf import RatioPmf, TokenPmf
+from workloads.processes.gaps import Family
 
 WINDOW_S = 600
 """A client's rate and CV hold for ten minutes, as ServeGen publishes them."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.errors import InputError, Problem
-from workloads.gaps import LEAST_CV, MOST_CV, Family
 from workloads.population.model import MAX_T_S, WINDOW_S, Client, ClientLengths
+from workloads.processes.gaps import LEAST_CV, MOST_CV, Family
 from workloads.traces.parsing.problems import BadRows, shown
 
 COLUMNS = ("client_id", "t_s", "rate_rps", "iat_cv", "pattern", "shape", "scale")

@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from simulator.errors import InputError, Problem
 from simulator.studies.validation.points import Point
-from workloads.histogram import HistogramLength
-from workloads.law import Law
+from workloads.laws.histogram import HistogramLength
+from workloads.laws.law import Law
+from workloads.laws.lognormal import LognormalLength
 from workloads.lengths import ConstantLength, UniformLength
-from workloads.lognormal import LognormalLength
 
 
 @dataclass(frozen=True)

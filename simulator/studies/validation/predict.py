@@ -24,7 +24,7 @@ from simulator.studies.validation.points import Point
 from simulator.studies.validation.power import average_power_w
 from simulator.studies.validation.steady import steady_times_s, stretch, whole
 from workloads.batch import RequestBatch
-from workloads.law import Law
+from workloads.laws.law import Law
 
 OK, APPROXIMATE, UNSUPPORTED = "ok", "approximate", "unsupported"
 

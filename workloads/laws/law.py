@@ -3,7 +3,7 @@
 Every law is on whole tokens and lies within hard bounds. A value past a bound is set to the bound,
 as generation stops at a token limit, so a cap carries a lump of probability. Drawing is by
 inverse CDF from one uniform a length: the same uniforms under another law are the same "luck",
-and uniforms that are correlated (see `workloads.copula`) leave every law what it is.
+and uniforms that are correlated (see `workloads.laws.copula`) leave every law what it is.
 
 A new law is `survival`, `support` and `describe`: quantiles and the mean follow from those.
 """

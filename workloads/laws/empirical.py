@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator, model_validator
 
 from workloads.batch import MAX_TOKENS
-from workloads.continuous import ContinuousLaw
-from workloads.law import Law, Tokens, require_ordered
+from workloads.laws.continuous import ContinuousLaw
+from workloads.laws.law import Law, Tokens, require_ordered
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Quantile = Annotated[float, Field(ge=0, le=MAX_TOKENS)]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from simulator.rng import exponential, uniforms
-from workloads import arrival_process
-from workloads.arrival_process import ArrivalProcess, checked_factor, piece_sizes
 from workloads.batch import MAX_REQUESTS, ClosedLoop
+from workloads.processes import arrival_process
+from workloads.processes.arrival_process import ArrivalProcess, checked_factor, piece_sizes
 
 
 class AllAtOnceArrivals(ArrivalProcess):

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from workloads.arrival_process import (
+from workloads.processes.arrival_process import (
     MOST_RPS,
     ArrivalProcess,
     RequestsPerSecond,
     checked_factor,
     running_sums,
 )
-from workloads.rate_profile import RateProfile
-from workloads.renewal import CoefficientOfVariation, unit_gaps
+from workloads.processes.rate_profile import RateProfile
+from workloads.processes.renewal import CoefficientOfVariation, unit_gaps
 
 
 def _none_or_some(rate_rps: float) -> float:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from workloads.batch import MAX_TOKENS
-from workloads.continuous import ContinuousLaw, Value
+from workloads.laws.continuous import ContinuousLaw, Value
 
 Shape = Annotated[float, Field(gt=0, le=10_000)]
 TailIndex = Annotated[float, Field(ge=-5, le=5, description="Above 0 the tail is a power law.")]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from workloads.law import Law
+from workloads.laws.law import Law
 from workloads.schema import Section
 
 Coefficient = Annotated[float, Field(gt=-1, lt=1)]

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from workloads.continuous import ContinuousLaw, Value
-from workloads.families import BurrLength, GammaLength, TailIndex, WeibullLength, pareto_tail
-from workloads.lognormal import LognormalLength, LognormalMixtureLength
+from workloads.laws.continuous import ContinuousLaw, Value
+from workloads.laws.families import BurrLength, GammaLength, TailIndex, WeibullLength, pareto_tail
+from workloads.laws.lognormal import LognormalLength, LognormalMixtureLength
 
 Body = Annotated[
     LognormalLength | LognormalMixtureLength | GammaLength | WeibullLength | BurrLength,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from simulator.errors import InputError, Problem
-from workloads.arrival_process import ArrivalProcess, checked_factor
+from workloads.processes.arrival_process import ArrivalProcess, checked_factor
 
 
 class TraceTimesArrivals(ArrivalProcess):

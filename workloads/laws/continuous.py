@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from workloads.batch import MAX_TOKENS
-from workloads.law import Law, Tokens, require_ordered
+from workloads.laws.law import Law, Tokens, require_ordered
 
 Value = Annotated[float, Field(gt=0, le=MAX_TOKENS)]  # a scale or threshold, tokens
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from workloads.batch import MAX_TOKENS
-from workloads.continuous import ContinuousLaw
+from workloads.laws.continuous import ContinuousLaw
 
 Edge = Annotated[float, Field(ge=0, le=MAX_TOKENS)]
 Count = Annotated[float, Field(ge=0)]

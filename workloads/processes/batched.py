@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from workloads.time_varying import PiecewiseArrivals
+from workloads.processes.time_varying import PiecewiseArrivals
 
 
 class BatchedArrivals(PiecewiseArrivals):

@@ -12,13 +12,13 @@ from pydantic import Field, model_validator
 
 from simulator.errors import InputError, Problem
 from simulator.rng import exponential, uniforms
-from workloads.arrival_process import (
+from workloads.batch import MAX_REQUESTS
+from workloads.processes.arrival_process import (
     ArrivalProcess,
     RequestsPerSecond,
     checked_factor,
     piece_sizes,
 )
-from workloads.batch import MAX_REQUESTS
 
 
 class BurstArrivals(ArrivalProcess):

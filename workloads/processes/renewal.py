@@ -12,13 +12,13 @@ from pydantic import AfterValidator, Field
 
 from simulator.errors import InputError, Problem
 from simulator.rng import exponential, uniforms
-from workloads.arrival_process import (
+from workloads.processes.arrival_process import (
     ArrivalProcess,
     RequestsPerSecond,
     checked_factor,
     running_sums,
 )
-from workloads.gaps import (
+from workloads.processes.gaps import (
     LEAST_CV,
     MOST_CV,
     Family,

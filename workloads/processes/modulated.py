@@ -11,10 +11,15 @@ from pydantic import Field, model_validator
 
 from simulator.errors import InputError, Problem
 from simulator.rng import exponential, uniforms
-from workloads import arrival_process
-from workloads.arrival_process import MOST_RPS, ArrivalProcess, checked_factor, running_sums
 from workloads.batch import MAX_REQUESTS
-from workloads.rate_profile import times_of
+from workloads.processes import arrival_process
+from workloads.processes.arrival_process import (
+    MOST_RPS,
+    ArrivalProcess,
+    checked_factor,
+    running_sums,
+)
+from workloads.processes.rate_profile import times_of
 from workloads.schema import Section
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from workloads.continuous import ContinuousLaw
+from workloads.laws.continuous import ContinuousLaw
 
 Mu = Annotated[float, Field(ge=-20, le=30)]
 Sigma = Annotated[float, Field(gt=0, le=10)]
