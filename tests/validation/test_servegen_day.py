@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import gamma as gamma_function
 
 from workloads.population import PopulationWorkload, read_population
-from workloads.processes.gaps import weibull_shape
 
 from .renewal_counts import gamma_count_variance, simulated_counts
+from .servegen_day import KINDS, count_variances, cv_z, hour_z, quantile_misses, source_pmfs
 
 SHARED = Path(__file__).parents[2] / "../shared/data/workloads"
 WINDOWS, PDFS = SHARED / "servegen_r1_windows.csv.gz", SHARED / "servegen_r1_pdfs.jsonl.gz"
@@ -32,46 +31,13 @@ def day(request):
 
 
 @pytest.fixture(scope="module")
-def count_variances(population):
-    """Variance of each ten minutes' requests, summed over clients: float64[144].
-
-    By transform inversion for gamma gaps; for Weibull gaps, whose transform has no closed form,
-    from 200 simulated windows each.
-    """
-    rng = np.random.default_rng(0)
-    total = np.zeros(population.windows)
-    for client in population.clients:
-        mean = client.rate_rps * 600
-        variance = gamma_count_variance(mean, client.cv)
-        for i, family in enumerate(client.family):
-            if family == "weibull":
-                variance[i] = simulated_counts(rng, mean[i], client.cv[i], family, 200).var()
-        np.add.at(total, client.window, variance)
-    return total
+def variances(population):
+    return count_variances(population)
 
 
 @pytest.fixture(scope="module")
-def source_pmfs(population):
-    """Shares of each length, of prompts, thinking and answers, clients weighted by their requests.
-
-    Thinking is output x ratio, the two independent, ratios at the middle of their bins.
-    """
-    prompt, thinking, answer = np.zeros(1 << 16), np.zeros(1 << 15), np.zeros(1 << 15)
-    weights = {}
-    for client in population.clients:
-        for window, rate in zip(client.window, client.rate_rps, strict=True):
-            lengths, published = client.lengths_at(int(window))
-            assert published
-            weights[lengths] = weights.get(lengths, 0.0) + rate
-    for lengths, weight in weights.items():
-        prompt[lengths.prompt.tokens] += weight * lengths.prompt.share
-        output, share = lengths.output.tokens[:, None], lengths.ratio.share
-        occurs = np.flatnonzero(share)
-        tokens = np.minimum(np.rint(output * (occurs + 0.5) / len(share)), output - 1).astype(int)
-        joint = (weight * lengths.output.share[:, None] * share[occurs]).ravel()
-        thinking += np.bincount(tokens.ravel(), joint, len(thinking))
-        answer += np.bincount((output - tokens).ravel(), joint, len(answer))
-    return {"prompt": prompt, "thinking": thinking, "answer": answer}
+def pmfs(population):
+    return source_pmfs(population)
 
 
 def test_the_day_has_the_sources_total(population, day):
@@ -80,56 +46,24 @@ def test_the_day_has_the_sources_total(population, day):
     assert len(day) == pytest.approx(expected, rel=0.01)
 
 
-def test_every_hour_is_within_three_standard_deviations(population, count_variances, day):
-    expected = population.expected_requests().reshape(24, 6).sum(axis=1)
-    deviation = np.sqrt(count_variances.reshape(24, 6).sum(axis=1))
-    counts = np.bincount((day.arrival_s // 3600).astype(int), minlength=24)
-    z = (counts - expected) / deviation
+def test_every_hour_is_within_three_standard_deviations(population, variances, day):
+    z = hour_z(population, variances, day)
     assert np.abs(z).max() < 3
     # Nor too even: counts that were forced would give 0.
     assert 0.6 < math.sqrt(np.mean(z**2)) < 1.4
 
 
-@pytest.mark.parametrize("kind", ["prompt", "thinking", "answer"])
-def test_lengths_have_the_sources_quantiles(source_pmfs, day, kind):
-    below = np.cumsum(source_pmfs[kind])
-    probabilities = [0.5, 0.9, 0.99]
-    expected = np.searchsorted(below, np.array(probabilities) * below[-1])
-    drawn = np.quantile(getattr(day, f"{kind}_tokens"), probabilities)
-    assert drawn == pytest.approx(expected, rel=0.03)
+@pytest.mark.parametrize("kind", KINDS)
+def test_lengths_have_the_sources_quantiles(pmfs, day, kind):
+    assert np.abs(quantile_misses(pmfs[kind], getattr(day, f"{kind}_tokens"))).max() < 0.03
 
 
 def test_gaps_have_the_windows_cv_within_sampling_error(population, day):
-    """Windows with at least 60 (1 + cv^2) requests, where a sample CV is about normal.
-
-    Of n gaps with skewness g and kurtosis k its variance is cv^2 ((k - 1) / 4 - g cv + cv^2) / n.
-    """
-    z = []
-    for number, client in enumerate(population.clients):
-        own = day.arrival_s[day.client_id == number]
-        starts = np.searchsorted(own, np.arange(population.windows + 1) * 600.0)
-        for window, cv, family in zip(client.window, client.cv, client.family, strict=True):
-            gaps = np.diff(own[starts[window] : starts[window + 1]])
-            if len(gaps) < 60 * (1 + cv**2):
-                continue
-            skew, kurtosis = shape_of_gaps(float(cv), family)
-            error = cv * math.sqrt(((kurtosis - 1) / 4 - skew * cv + cv**2) / len(gaps))
-            z.append((gaps.std() / gaps.mean() - cv) / error)
+    z = cv_z(population, day)
     assert len(z) > 1000
     assert np.mean(np.abs(z) < 3) > 0.99
     assert abs(np.mean(z)) < 0.15
     assert 0.85 < np.std(z) < 1.1
-
-
-def shape_of_gaps(cv, family):
-    """Skewness and kurtosis of gaps with this CV."""
-    if family == "gamma":
-        return 2 * cv, 3 + 6 * cv**2
-    k = float(weibull_shape(cv))
-    m1, m2, m3, m4 = (gamma_function(1 + i / k) for i in (1, 2, 3, 4))
-    sd = math.sqrt(m2 - m1**2)
-    skew = (m3 - 3 * m1 * m2 + 2 * m1**3) / sd**3
-    return skew, (m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4) / sd**4
 
 
 def test_shares_of_the_load_are_the_clients(population, day):
