@@ -15,10 +15,10 @@ from workloads.batch import MAX_TOKENS, RequestBatch
 from workloads.lengths import LengthLaw
 from workloads.synthetic import draw_lengths
 from workloads.traces import READERS, read_trace, rows_to_batch
-from workloads.workload import Workload, path_problem
+from workloads.workload import FileWorkload, path_problem
 
 
-class TraceWorkload(Workload):
+class TraceWorkload(FileWorkload):
     """Arrival times, prompt and answer lengths from a file, optionally with thinking added.
 
     `rate_scale` 2 means twice the requests per second: times are divided by it. The first `limit`
@@ -38,8 +38,6 @@ class TraceWorkload(Workload):
         None, min_length=1, description="A tokenizer.json that counts the tokens of texts."
     )
     rate_scale: float = Field(1.0, gt=0, le=1e9)
-    limit: int | None = Field(None, ge=1)
-    duration_s: float | None = Field(None, gt=0)
     thinking_tokens: LengthLaw | None = None
     max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
 
@@ -54,16 +52,6 @@ class TraceWorkload(Workload):
     def resolve(self, base_dir: Path | None = None) -> Path:
         """Where the trace is: `path`, taken from `base_dir` (or the current directory)."""
         return (base_dir or Path()) / os.path.expanduser(self.path)
-
-    @property
-    def limit_field(self) -> str:
-        """Name of the field that bounds how many requests come."""
-        return "limit"
-
-    @property
-    def has_own_end(self) -> bool:
-        """Whether the workload itself says how many requests come, or for how long."""
-        return self.limit is not None or self.duration_s is not None
 
     def inputs(self, base_dir: Path | None = None) -> list[Path]:
         """The trace."""

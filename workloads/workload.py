@@ -81,6 +81,23 @@ def path_problem(path: Path, field: str) -> list[Problem]:
     return [Problem(f"{wrong}: {path}", field=field)]
 
 
+class FileWorkload(Workload):
+    """Base of the kinds that read files, which end by themselves: `limit` and `duration_s` cut."""
+
+    limit: int | None = Field(None, ge=1, le=MAX_REQUESTS)
+    duration_s: float | None = Field(None, gt=0, le=1e9)
+
+    @property
+    def limit_field(self) -> str:
+        """Name of the field that bounds how many requests come."""
+        return "limit"
+
+    @property
+    def has_own_end(self) -> bool:
+        """Whether the workload itself says how many requests come, or for how long."""
+        return self.limit is not None or self.duration_s is not None
+
+
 class DrawnWorkload(Workload):
     """Base of the kinds whose requests are drawn from laws, without end unless one is given."""
 

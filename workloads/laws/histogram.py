@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from workloads.batch import MAX_TOKENS
+from workloads.laws.checks import ascending, require_bins
 from workloads.laws.continuous import ContinuousLaw
 
 Edge = Annotated[float, Field(ge=0, le=MAX_TOKENS)]
@@ -35,19 +35,11 @@ class HistogramLength(ContinuousLaw):
     @field_validator("edges")
     @classmethod
     def _ascending(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        if any(low >= high for low, high in itertools.pairwise(edges)):
-            raise ValueError("edges must be ascending")
-        return edges
+        return ascending(edges)
 
     @model_validator(mode="after")
     def _whole(self) -> HistogramLength:
-        if len(self.edges) != len(self.counts) + 1:
-            raise ValueError(
-                f"{len(self.counts)} counts need {len(self.counts) + 1} edges, "
-                f"there are {len(self.edges)}"
-            )
-        if not sum(self.counts) > 0:
-            raise ValueError("counts must not all be 0")
+        require_bins(self.edges, self.counts)
         self._edges()  # a mean that cannot be had is refused here
         return self
 

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from workloads.laws.checks import Weights, require_components
 from workloads.laws.continuous import ContinuousLaw
 
 Mu = Annotated[float, Field(ge=-20, le=30)]
@@ -72,25 +73,13 @@ class LognormalMixtureLength(_Lognormal):
     """
 
     kind: Literal["lognormal_mixture"] = "lognormal_mixture"
-    weights: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(strict=False)
+    weights: Weights
     mu: tuple[Mu, ...] = Field(strict=False)
     sigma: tuple[Sigma, ...] = Field(strict=False)
 
-    @field_validator("weights")
-    @classmethod
-    def _weights_sum_to_one(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
-        if abs(sum(weights) - 1.0) > 1e-3:
-            raise ValueError(f"weights must sum to 1, these sum to {sum(weights):g}")
-        return weights
-
     @model_validator(mode="after")
     def _same_length(self) -> LognormalMixtureLength:
-        counts = len(self.weights), len(self.mu), len(self.sigma)
-        if len(set(counts)) > 1:
-            raise ValueError(
-                "weights, mu and sigma must have one number per component, "
-                f"they have {counts[0]}, {counts[1]} and {counts[2]}"
-            )
+        require_components(("weights", "mu", "sigma"), (self.weights, self.mu, self.sigma))
         return self
 
     def _components(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import abstractmethod
 from functools import lru_cache
 from typing import Annotated, Literal
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
+from workloads.laws.checks import Weights, ascending, require_bins, require_components
 from workloads.schema import Section
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
@@ -63,25 +63,13 @@ class BetaMixtureRatio(ThinkingRatio):
     """
 
     kind: Literal["beta_mixture"] = "beta_mixture"
-    weights: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(strict=False)
+    weights: Weights
     a: tuple[Shape, ...] = Field(strict=False)
     b: tuple[Shape, ...] = Field(strict=False)
 
-    @field_validator("weights")
-    @classmethod
-    def _weights_sum_to_one(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
-        if abs(sum(weights) - 1.0) > 1e-3:
-            raise ValueError(f"weights must sum to 1, these sum to {sum(weights):g}")
-        return weights
-
     @model_validator(mode="after")
     def _same_length(self) -> BetaMixtureRatio:
-        counts = len(self.weights), len(self.a), len(self.b)
-        if len(set(counts)) > 1:
-            raise ValueError(
-                "weights, a and b must have one number per component, "
-                f"they have {counts[0]}, {counts[1]} and {counts[2]}"
-            )
+        require_components(("weights", "a", "b"), (self.weights, self.a, self.b))
         return self
 
     def cdf(self, ratio: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -121,19 +109,11 @@ class HistogramRatio(ThinkingRatio):
     @field_validator("edges")
     @classmethod
     def _ascending(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        if any(low >= high for low, high in itertools.pairwise(edges)):
-            raise ValueError("edges must be ascending")
-        return edges
+        return ascending(edges)
 
     @model_validator(mode="after")
     def _whole(self) -> HistogramRatio:
-        if len(self.edges) != len(self.counts) + 1:
-            raise ValueError(
-                f"{len(self.counts)} counts need {len(self.counts) + 1} edges, "
-                f"there are {len(self.edges)}"
-            )
-        if not sum(self.counts) > 0:
-            raise ValueError("counts must not all be 0")
+        require_bins(self.edges, self.counts)
         return self
 
     def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:

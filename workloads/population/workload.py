@@ -17,10 +17,10 @@ from workloads.batch import MAX_REQUESTS, MAX_TOKENS, RequestBatch
 from workloads.population.draw import Draws, senders
 from workloads.population.model import WINDOW_S, Population
 from workloads.population.read import chunk_files, companion, read_population
-from workloads.workload import Workload, path_problem
+from workloads.workload import FileWorkload, path_problem
 
 
-class PopulationWorkload(Workload):
+class PopulationWorkload(FileWorkload):
     """Clients with rates, burstiness and lengths of their own in every ten minutes of a day.
 
     `windows_path` and `lengths_path` are read by `read_population`; a directory of ServeGen's
@@ -37,19 +37,7 @@ class PopulationWorkload(Workload):
     lengths_path: str | None = Field(None, min_length=1)
     scale: float = Field(1.0, gt=0, le=1e4, description="How many times the traffic of the data.")
     start_s: float = Field(0.0, ge=0, le=1e9, description="Time of day at which the run starts.")
-    duration_s: float | None = Field(None, gt=0, le=1e9)
-    limit: int | None = Field(None, ge=1, le=MAX_REQUESTS)
     max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
-
-    @property
-    def limit_field(self) -> str:
-        """Name of the field that bounds how many requests come."""
-        return "limit"
-
-    @property
-    def has_own_end(self) -> bool:
-        """Whether the workload itself says how many requests come, or for how long."""
-        return self.limit is not None or self.duration_s is not None
 
     def inputs(self, base_dir: Path | None = None) -> list[Path]:
         """The files that rates and lengths are read from."""

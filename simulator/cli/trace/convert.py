@@ -7,27 +7,16 @@ from typing import Any
 
 import click
 
+from simulator.cli.trace import options
+
 
 @click.command("convert")
 @click.argument("trace", metavar="IN", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--out",
-    required=True,
-    metavar="OUT",
-    type=click.Path(path_type=Path),
-    help="Where to write; .gz at the end compresses.",
-)
+@options.out
 @click.option(
     "--from", "source", default="auto", metavar="FORMAT", help="Format of IN [default: by content]."
 )
-@click.option(
-    "--to",
-    "target",
-    default="auto",
-    metavar="FORMAT",
-    help="jsonl, csv, parquet or mooncake [default: by the suffix of OUT].",
-)
+@options.target
 @click.option(
     "--block-size",
     type=int,
@@ -56,9 +45,9 @@ def command(
     from workloads.traces.writers import format_of, write_trace
 
     target = format_of(out, target)
-    options: dict[str, Any] = {"block_size": block_size, "tokenizer": tokenizer}
-    options = {name: value for name, value in options.items() if value is not None}
-    rows, reader = read_trace(trace, source, **options)
+    given: dict[str, Any] = {"block_size": block_size, "tokenizer": tokenizer}
+    given = {name: value for name, value in given.items() if value is not None}
+    rows, reader = read_trace(trace, source, **given)
     written = write_trace(rows_to_batch(rows), out, target)
     kind = next(kind for kind in READERS if READERS[kind] is type(reader))
     click.echo(f"read   {trace} ({kind}: {reader.title})")

@@ -7,24 +7,13 @@ from pathlib import Path
 
 import click
 
+from simulator.cli.trace import options
+
 
 @click.command("generate")
 @click.argument("workload", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--out",
-    required=True,
-    metavar="OUT",
-    type=click.Path(path_type=Path),
-    help="Where to write; .gz at the end compresses.",
-)
-@click.option(
-    "--to",
-    "target",
-    default="auto",
-    metavar="FORMAT",
-    help="jsonl, csv, parquet or mooncake [default: by the suffix of OUT].",
-)
+@options.out
+@options.target
 @click.option("--seed", type=click.IntRange(min=0), help="Seed, instead of the file's (or 0).")
 @click.option("--num-requests", type=click.IntRange(min=1), help="End after so many requests.")
 @click.option("--duration-s", type=click.FloatRange(min=0, min_open=True), help="End at this time.")
