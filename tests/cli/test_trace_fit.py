@@ -14,6 +14,15 @@ from .support import GOOD, Outcome
 
 Ponder = Callable[..., Outcome]
 
+CLUMPED = """
+workload:
+  kind: synthetic
+  arrivals: {kind: gamma, rate_rps: 5, cv: 3}
+  num_requests: 2000
+  prompt_tokens: {kind: lognormal, mu: 5, sigma: 1}
+  answer_tokens: {kind: lognormal, mu: 5, sigma: 1}
+"""
+
 
 @pytest.fixture
 def trace(workdir: Path) -> Path:
@@ -75,3 +84,18 @@ def test_where_it_cannot_be_written(ponder: Ponder, trace: Path) -> None:
     outcome = ponder("trace", "fit", "azure.csv", "-o", "no/such/folder/workload.yaml")
     assert outcome.code == 2
     assert outcome.errors[0].startswith("error: no/such/folder/workload.yaml: can't be written")
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_clumped_traffic_is_fitted_from_every_container(
+    ponder: Ponder, workdir: Path, suffix: str
+) -> None:
+    (workdir / "clumped.yaml").write_text(CLUMPED)
+    ponder("trace", "generate", "clumped.yaml", "-o", f"clumped.{suffix}")
+    outcome = ponder("trace", "fit", f"clumped.{suffix}")
+    assert outcome.code == 0, outcome.err
+    assert yaml.safe_load(outcome.out)["workload"]["arrivals"]["kind"] == "piecewise"
+    described = json.loads(ponder("trace", "describe", f"clumped.{suffix}", "--json").out)
+    assert described["arrivals"]["tie_share"] == 0
+    assert described["arrivals"]["tick_s"] is None
+    assert "clock" not in ponder("trace", "describe", f"clumped.{suffix}").out

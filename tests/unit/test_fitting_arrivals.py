@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from workloads.arrivals import BatchedArrivals, PiecewiseArrivals
-from workloads.fitting.arrivals import as_process, fit_arrivals, simulated_cv
+from workloads.arrivals import BatchedArrivals, GammaArrivals, PiecewiseArrivals
+from workloads.fitting.arrivals import TIES_MATTER, as_process, fit_arrivals, simulated_cv
 from workloads.fitting.gap_statistics import (
     dispersion,
     gap_cv,
@@ -45,6 +45,35 @@ def test_the_tick_of_a_clock() -> None:
     assert tick_of(np.sort(3.0 * np.arange(400) + jitter)) == pytest.approx(3, rel=1e-4)
     assert tick_of(times) is None
     assert tick_of(np.array([0.0, 1.0])) is None
+
+
+def clumped_times(cv: float) -> np.ndarray:
+    """An hour of gamma gaps, many of them too short for the sum to change."""
+    return GammaArrivals(rate_rps=5, cv=cv).times(0, "x", duration_s=3600.0)
+
+
+@pytest.mark.parametrize("cv", [3.0, 5.0, 10.0])
+def test_the_resolution_of_numbers_is_no_clock(cv: float) -> None:
+    times = clumped_times(cv)
+    assert (np.diff(times) == 0).mean() > TIES_MATTER
+    assert tick_of(times) is None
+    assert tie_share(times) == 0
+    fitted = fit_arrivals(times)
+    assert fitted.fields["kind"] == "piecewise"
+    assert not any("grid" in note for note in fitted.notes)
+    drawn = as_process(fitted.fields).times(1, "d", **fitted.ends)
+    assert gap_cv(drawn) == pytest.approx(gap_cv(times), rel=0.1)
+
+
+def test_a_clock_of_a_microsecond_is_the_finest() -> None:
+    fitted = fit_arrivals(clumped_times(3.0).round(6))
+    assert (fitted.fields["kind"], fitted.fields["tick_s"]) == ("batched", 1e-6)
+    assert tick_of(np.arange(1000) * 1e-7) is None
+
+
+def test_bursts_are_ties_at_any_rate() -> None:
+    times = np.repeat(np.cumsum(np.random.default_rng(0).exponential(1e-6, 4_000)), 3)
+    assert tie_share(times) == pytest.approx(2 / 3, abs=1e-3)
 
 
 def test_steps_are_round_and_full() -> None:

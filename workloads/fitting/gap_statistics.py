@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 LADDER_S: tuple[float, ...]
 LADDER_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 LADDER_S = (*LADDER_S, 14_400, 43_200, 86_400, 604_800)  # hours, days, a week
+LEAST_TICK_S = 1e-6
+"""No clock ticks faster: what looks like one is the resolution of the numbers."""
 _ON_GRID = 0.02  # a gap is a multiple of the tick if it is this close, in ticks
+_RUN_ON = 0.05  # of the gaps above 0, if shorter than any clock's tick: gaps have no least length
 
 
 def gap_cv(arrival_s: NDArray[np.float64]) -> float | None:
@@ -20,12 +23,24 @@ def gap_cv(arrival_s: NDArray[np.float64]) -> float | None:
 
 
 def tie_share(arrival_s: NDArray[np.float64]) -> float:
-    """Share of arrivals that come at the very time of the one before."""
-    return float((np.diff(arrival_s) == 0).mean()) if len(arrival_s) > 1 else 0.0
+    """Share of arrivals that come at the very time of the one before.
+
+    0 where gaps run on down to the resolution of the numbers, as those of clumped traffic do (a
+    tenth of gamma gaps of CV 3 are below a nanosecond): such times only round to the same number.
+    """
+    gaps = np.diff(arrival_s)
+    apart = gaps[gaps > 0]
+    if len(apart) == len(gaps):
+        return 0.0
+    if len(apart):
+        short = min(LEAST_TICK_S / 2, 1e-3 * float(gaps.mean()))  # no chance at a high rate either
+        if (apart < short).mean() >= _RUN_ON:
+            return 0.0
+    return 1.0 - len(apart) / len(gaps)
 
 
 def tick_of(arrival_s: NDArray[np.float64]) -> float | None:
-    """The tick of a clock that was read to write these times down, in seconds.
+    """The tick of a clock that was read to write these times down, in seconds, at least 1e-6.
 
     None unless at least 98 % of the gaps between different times are whole multiples of it, within
     2 % of a tick. Times of several digits have one too: it says something only with many ties.
@@ -34,12 +49,16 @@ def tick_of(arrival_s: NDArray[np.float64]) -> float | None:
     if len(gaps) < 3:
         return None
     tick = float(gaps.min())
+    if tick < LEAST_TICK_S / 2:
+        return None
     # a jittering clock makes its shortest gap a little short: ticks are counted, then averaged
     for _ in range(3):
         counts = np.maximum(np.rint(gaps / tick), 1)
         tick = float(gaps.sum() / counts.sum())
     near = np.abs(gaps / tick - np.rint(gaps / tick)) <= _ON_GRID
-    return tick if near.mean() >= 0.98 else None
+    if tick < (1 - _ON_GRID) * LEAST_TICK_S or near.mean() < 0.98:
+        return None
+    return max(tick, LEAST_TICK_S)
 
 
 def dispersion(arrival_s: NDArray[np.float64], step_s: float) -> float | None:
