@@ -129,11 +129,16 @@ def test_correlations_are_refused_exactly_where_no_three_numbers_have_them(pt, p
         assert np.isfinite(correlation.correlate(luck(0, 10))).all()
 
 
-def test_the_part_of_the_problem_of_a_lognormal():
-    assert split_variance(LognormalLength(mu=8, sigma=1.084), 0.293) == pytest.approx(
-        1 - (0.293 / 1.084) ** 2, abs=1e-3
-    )
-    assert split_variance(LognormalLength(mu=8, sigma=0.3), 0.3) == pytest.approx(0, abs=2e-3)
+@pytest.mark.parametrize(
+    ("sigma", "within"), [(1.084, 0.293), (0.628, 0.3), (1.5, 0.6), (0.301, 0.3), (2.0, 0.01)]
+)
+def test_the_part_of_the_problem_of_a_lognormal(sigma, within):
+    law = LognormalLength(mu=12, sigma=sigma)
+    assert split_variance(law, within) == pytest.approx(1 - (within / sigma) ** 2, abs=2e-6)
+
+
+def test_the_part_of_the_problem_where_one_decides_it_all():
+    assert split_variance(LognormalLength(mu=8, sigma=0.3), 0.3) == pytest.approx(0, abs=1e-5)
     assert split_variance(LognormalLength(mu=8, sigma=0.2), 0.3) == 0
     assert split_variance(ConstantLength(tokens=500), 0.3) == 0
     assert split_variance(ConstantLength(tokens=0), 0.3) == 0
@@ -186,6 +191,20 @@ def test_any_law_is_kept_and_has_the_sigma_asked_for_within_a_problem(law, withi
             below - np.searchsorted(np.sort(column), np.sort(column), "right") / len(column)
         )
         assert gap.max() < 2 / np.sqrt(len(column))
+
+
+@pytest.mark.parametrize("within", [0.3, 0.5, 1.0])
+@pytest.mark.parametrize("mu", [(4, 8), (3, 8), (3, 10)])
+@pytest.mark.parametrize("weights", [(0.5, 0.5), (0.9, 0.1)])
+def test_modes_that_lie_far_apart_have_the_sigma_asked_for(mu, within, weights):
+    law = LognormalMixtureLength(weights=weights, mu=mu, sigma=(0.3, 0.3))
+    icc, n = split_variance(law, within), 400_000
+    problem = (np.arange(n) + 0.5) / n
+    first, second = (
+        np.log(law.quantile(problem_and_sample_uniforms(problem, luck(seed, n)[:, 0], icc)))
+        for seed in (0, 1)
+    )
+    assert np.sqrt(((first - second) ** 2).mean() / 2) == pytest.approx(within, rel=0.03)
 
 
 def test_the_problem_decides_as_much_as_was_measured():
