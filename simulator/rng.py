@@ -5,8 +5,9 @@ the same number whether 10 or 10 million are asked for, alone or together. Two p
 one seed therefore see the same world (common random numbers).
 
 Streams in use: "arrivals", "pauses", "prompt", "thinking", "within_problem", "answer",
-"difficulty", "correct"; of populations "output" and "ratio"; of sessions "turns", "steps", "user",
-"tool_call", "tool_result", "user_pause" and "tool_pause". The entity is the class (or client) the
+"difficulty", "correct"; of mixes "class"; of populations "output" and "ratio"; of modulated
+arrivals "arrival_states"; of sessions "turns", "steps", "tool_call", "tool_result",
+"user_pause", "tool_pause" and "compacted". The entity is the class (or client) the
 draws belong to; the index counts its queries, of sessions some their requests. In "calibration"
 the entity is a part of an iteration and the index counts draws of the ensemble.
 """
@@ -18,6 +19,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+_ROWS_AT_ONCE = 1 << 18
 UNIFORMS_PER_ROW = 4  # one Philox4x64 counter block yields four 64-bit words
 
 
@@ -55,6 +57,20 @@ def uniforms(
     drawn += 0.5
     drawn *= 2.0**-52
     return drawn.reshape(count, UNIFORMS_PER_ROW)
+
+
+def luck(
+    seed: int, stream: str, entity: str, count: int, start: int = 0, *, sample: int = 0
+) -> NDArray[np.float64]:
+    """One uniform a row, float64[count]: the first of those that `uniforms` gives.
+
+    Worked out in pieces, so that memory stays with the result.
+    """
+    drawn = np.empty(count)
+    for first in range(0, count, _ROWS_AT_ONCE):
+        piece = drawn[first : first + _ROWS_AT_ONCE]
+        piece[:] = uniforms(seed, stream, entity, len(piece), start + first, sample=sample)[:, 0]
+    return drawn
 
 
 _LN2_HIGH = float.fromhex("0x1.62e42fefa0000p-1")  # 37 bits of ln 2: times an exponent it is exact

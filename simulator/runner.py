@@ -61,12 +61,13 @@ def simulate(
     most_rps = _closed_loop_rps(experiment, pool, cost)
     known = unsent = 0
     for beyond in _BEYOND:
-        batch = generate(experiment, beyond, most_rps)
-        if len(batch) == known:  # there is no more of it
+        more = generate(experiment, beyond, most_rps)
+        if len(more) == known:  # there is no more of it
             break
-        known = len(batch)
+        batch, known = more, len(more)
+        demand_rps, last_start_s = _demand_rps(batch), _last_start_s(batch)
         if batch.closed_loop is not None or batch.has_followers:
-            batch = _rehearsed(experiment, pool, cost, batch)
+            batch = _rehearsed(experiment, pool, cost, batch, progress)
             unsent = known - len(batch)
         window = _window(experiment, batch)
         drain_s, last_s = experiment.measure.drain_s, window.last_arrival_s(batch.arrival_s)
@@ -81,7 +82,9 @@ def simulate(
             check_integrity=check_integrity,
         )
         outcome = serve_with(cost, progress=progress)
-        ran_dry = outcome.end_s > batch.arrival_s[-1] and math.isfinite(window.end_s)
+        if batch.closed_loop is not None:
+            last_start_s = float(batch.arrival_s[-1])
+        ran_dry = outcome.end_s > last_start_s and math.isfinite(window.end_s)
         if not ran_dry or experiment.workload.has_own_end:
             break
     met = _largest_met(pool, outcome)
@@ -92,7 +95,7 @@ def simulate(
         )
     if ran_dry:
         notes.append(
-            f"requests stop arriving at {batch.arrival_s[-1]:,.0f} s, before the run ends at "
+            f"requests stop arriving at {last_start_s:,.0f} s, before the run ends at "
             f"{outcome.end_s:,.0f} s: late ones met a pool that was running empty"
         )
     simulation = Simulation(
@@ -107,6 +110,7 @@ def simulate(
         name=experiment.name,
         slo=experiment.slo.targets(),
         closed_loop=batch.closed_loop is not None,
+        demand_rps=demand_rps,
         experiment=experiment.to_dict(),
         provenance=collect_provenance(
             seed=experiment.seed, inputs=_inputs(experiment), wall_s=outcome.wall_s
@@ -177,15 +181,34 @@ def _largest_met(pool: ResolvedPool, outcome: Outcome) -> dict[str, float]:
     }
 
 
+def _last_start_s(batch: RequestBatch) -> float:
+    """When the last request arrives that waits for no other."""
+    if batch.sessions is None:
+        return float(batch.arrival_s[-1])
+    return float(batch.arrival_s[batch.sessions.after < 0].max())
+
+
+def _demand_rps(batch: RequestBatch) -> float | None:
+    """Requests per second that sessions bring in the long run; None if no request waits."""
+    if not batch.has_followers:
+        return None
+    span_s = _last_start_s(batch) - float(batch.arrival_s[0])
+    return len(batch) / span_s if span_s > 0 else None
+
+
 def _rehearsed(
-    experiment: Experiment, pool: ResolvedPool, cost: CostTable, batch: RequestBatch
+    experiment: Experiment,
+    pool: ResolvedPool,
+    cost: CostTable,
+    batch: RequestBatch,
+    progress: Progress | None,
 ) -> RequestBatch:
     """`batch` with the times at which its clients send, which take a run to find out.
 
     Then closed loops and sessions are measured like any other traffic, and run once more for that.
     Requests that never come, since one before them was refused, are left out.
     """
-    outcome = serve(pool, cost, batch, router=experiment.router.kind)
+    outcome = serve(pool, cost, batch, router=experiment.router.kind, progress=progress)
     return batch.take(outcome.rows, outcome.requests["arrival_s"].copy())
 
 

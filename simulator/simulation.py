@@ -32,6 +32,7 @@ class Simulation:
     provenance: dict[str, Any]
     expected_error: ExpectedError = field(default_factory=ExpectedError)
     closed_loop: bool = False
+    demand_rps: float | None = None
 
     def result(self) -> Result:
         """The tables, metrics and summary of the run."""
@@ -51,5 +52,6 @@ class Simulation:
             slo=self.slo,
             expected_error=self.expected_error,
             closed_loop=self.closed_loop,
+            demand_rps=self.demand_rps,
         )
         return Result(record, self.experiment, self.provenance)

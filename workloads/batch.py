@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.prefix import PromptSegments
+from simulator.prefix import PromptSegments
 
 MAX_REQUESTS = 100_000_000
 """More requests than this in one batch is taken for a mistake (they would need over 5 GB)."""
@@ -164,6 +164,20 @@ class RequestBatch:
 
     def __len__(self) -> int:
         return len(self.arrival_s)
+
+    def first(self, count: int) -> RequestBatch:
+        """The first `count` requests, and all that wait for one of them, or for those that do."""
+        n = len(self)
+        if count >= n:
+            return self
+        kept = np.arange(n) < count
+        while self.sessions is not None:
+            after = self.sessions.after
+            more = ~kept & (after >= 0) & kept[after]
+            if not more.any():
+                break
+            kept |= more
+        return self.take(np.flatnonzero(kept))
 
     @property
     def has_followers(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.prefix import PromptSegments
+from simulator.prefix import PromptSegments
 
 SHARED = 0  # segment of the tokens before every prompt of a class
 NOBODY = -1  # segment of generated tokens that no later prompt quotes

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.prefix import PromptSegments
 from workloads.batch import MAX_TOKENS, RequestBatch, Sessions
 from workloads.conversation import alone
-from workloads.prefix import PromptSegments
 from workloads.queries import QueryLaws
 from workloads.sessions import SessionLaws, SessionRequests, draw_sessions
 
@@ -29,6 +29,7 @@ def class_batch(
     `starts_s`: float64[n], seconds, non-decreasing. The draws depend on `seed` and `name` only. If
     only the first `most` requests are wanted, later ones may be missing.
     """
+    dropped: dict[str, int] = {}
     if session is None:
         drawn = queries.draw(seed, name, len(starts_s))
         arrival_s, sessions = starts_s, None
@@ -43,6 +44,9 @@ def class_batch(
         sessions, segments = spoken.sessions, spoken.segments
         prompt, thinking = spoken.prompt_tokens, spoken.thinking_tokens
         answer, difficulty = spoken.answer_tokens, spoken.difficulty
+        if spoken.dropped:
+            reason = f"first prompt of a session of {name} beyond max_context_tokens"
+            dropped[reason] = spoken.dropped
     rows = len(arrival_s)
     return RequestBatch(
         arrival_s=arrival_s,
@@ -55,6 +59,7 @@ def class_batch(
         provenance=queries.provenance() | (session.provenance() if session else {}),
         client_id=np.zeros(rows, dtype=np.int32),
         client_names=(client or name,),
+        dropped=dropped,
         difficulty=difficulty,
         sessions=sessions,
         segments=segments,
@@ -100,10 +105,14 @@ def served_at(batch: RequestBatch, tpot_s: float) -> RequestBatch:
     cap = np.where(batch.max_tokens > 0, batch.max_tokens, MAX_TOKENS)
     output = np.minimum(batch.thinking_tokens + batch.answer_tokens, cap)
     arrival_s = batch.arrival_s.copy()
-    for turn in range(1, int(sessions.turn.max()) + 1):
-        rows = np.flatnonzero((sessions.turn == turn) & (sessions.after >= 0))
-        before = sessions.after[rows]
-        arrival_s[rows] = arrival_s[before] + output[before] * tpot_s + sessions.pause_s[rows]
+    rows = np.flatnonzero(sessions.after >= 0)
+    settled = sessions.after < 0
+    while len(rows):  # those who wait for the first, then those who wait for them ...
+        now = rows[settled[sessions.after[rows]]]
+        before = sessions.after[now]
+        arrival_s[now] = arrival_s[before] + output[before] * tpot_s + sessions.pause_s[now]
+        settled[now] = True
+        rows = rows[~settled[rows]]
     order = np.argsort(arrival_s, kind="stable")
     return batch.take(order, arrival_s[order])
 
@@ -202,5 +211,5 @@ def _segments(batches: Sequence[RequestBatch]) -> PromptSegments | None:
     for batch in batches:
         own = batch.segments or alone(batch.prompt_tokens, 0)
         parts.append(own.renamed(used))
-        used = parts[-1].highest_id + 1
+        used = max(used, parts[-1].highest_id + 1)
     return PromptSegments.concatenate(parts)

@@ -6,8 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, StringConstraints, model_validator
 
+from simulator.rng import luck
 from workloads.arrivals import AllAtOnceArrivals, Arrivals, ClosedLoopArrivals
 from workloads.batch import RequestBatch
 from workloads.generate import class_batch, combine
@@ -18,13 +21,11 @@ ClassName = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")]
 
 
 class MixWorkload(DrawnWorkload):
-    """Queries of several classes, each arriving by itself.
+    """Queries of several classes.
 
-    A class has arrivals of its own, or `arrivals` at a rate in proportion to its share. Everything
-    drawn for a class depends on the seed and its name alone: another class beside it changes
-    nothing, but for the rate where shares are given. Ends after `num_requests` or before
-    `duration_s`, whichever comes first; a session's requests count as if they were answered at
-    once.
+    `arrivals` are divided among the classes at random, in proportion to their shares; a class may
+    have arrivals of its own instead. Everything else that is drawn for a class depends on the seed
+    and its name alone: another class beside it changes nothing.
     """
 
     kind: Literal["mix"] = "mix"
@@ -34,11 +35,12 @@ class MixWorkload(DrawnWorkload):
     @model_validator(mode="after")
     def _everything_arrives(self) -> MixWorkload:
         for name, each in self.classes.items():
-            arrivals = each.arrivals or self.arrivals
-            if arrivals is None:
+            if each.arrivals is None and self.arrivals is None:
                 raise ValueError(f"class {name} needs arrivals, or the mix does")
-            if isinstance(arrivals, ClosedLoopArrivals):
+            if isinstance(each.arrivals or self.arrivals, ClosedLoopArrivals):
                 raise ValueError("a mix has no closed loop: use kind synthetic for that")
+            if isinstance(each.arrivals, AllAtOnceArrivals):
+                raise ValueError(f"all_at_once is for the whole mix, not for class {name}")
         return self
 
     def generate(
@@ -47,35 +49,51 @@ class MixWorkload(DrawnWorkload):
         """Draws the requests of `seed`; see `Workload.generate`."""
         if self.has_own_end:
             duration_s = self.duration_s
-        total = sum(each.share for each in self.classes.values() if each.arrivals is None)
+        starts_s = self._starts(seed, duration_s)
         batches, provenance = [], {}
         for name, each in self.classes.items():
-            arrivals = each.arrivals
-            if arrivals is None:
-                assert self.arrivals is not None
-                arrivals = self.arrivals.scaled(each.share / total)
-            count = self.num_requests
-            if isinstance(arrivals, AllAtOnceArrivals) and each.arrivals is None and count:
-                count = max(round(count * each.share / total), 1)
-            starts_s = arrivals.times(seed, name, count=count, duration_s=duration_s)
             batch = class_batch(
                 each,
                 seed,
                 name,
-                starts_s,
+                starts_s[name],
                 session=each.session,
                 client=each.client,
                 most=self.num_requests,
             )
             batches.append(batch)
             what = "sessions" if each.session else "queries"
-            provenance[f"{name}: {what}"] = f"drawn: {arrivals.describe()}"
+            provenance[f"{name}: {what}"] = f"drawn: {self._arrivals_of(each)}"
             provenance |= {f"{name}: {key}": text for key, text in batch.provenance.items()}
+        classes = self.classes.items()
         return replace(
             self.bounded(combine(batches), duration_s),
             provenance=provenance,
-            class_slo={n: c.slo.targets() for n, c in self.classes.items() if c.slo},
+            class_slo={name: each.slo.targets() for name, each in classes if each.slo},
             class_value_usd={
-                n: c.value_usd for n, c in self.classes.items() if c.value_usd is not None
+                name: each.value_usd for name, each in classes if each.value_usd is not None
             },
         )
+
+    def _starts(self, seed: int, duration_s: float | None) -> dict[str, NDArray[np.float64]]:
+        """When the queries, or sessions, of each class start."""
+        starts_s = {
+            name: each.arrivals.times(seed, name, count=self.num_requests, duration_s=duration_s)
+            for name, each in self.classes.items()
+            if each.arrivals is not None
+        }
+        sharing = {name: each.share for name, each in self.classes.items() if not each.arrivals}
+        if sharing:
+            assert self.arrivals is not None
+            all_s = self.arrivals.times(seed, "", count=self.num_requests, duration_s=duration_s)
+            below = np.cumsum([*sharing.values()]) / sum(sharing.values())
+            which = np.searchsorted(below[:-1], luck(seed, "class", "", len(all_s)), side="right")
+            starts_s |= {name: all_s[which == k] for k, name in enumerate(sharing)}
+        return starts_s
+
+    def _arrivals_of(self, each: TaskClass) -> str:
+        if each.arrivals is not None:
+            return each.arrivals.describe()
+        assert self.arrivals is not None
+        total = sum(other.share for other in self.classes.values() if not other.arrivals)
+        return f"{each.share / total:.3g} of {self.arrivals.describe()}"

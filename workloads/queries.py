@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from simulator.rng import uniforms
+from simulator.rng import luck
 from workloads.batch import MAX_TOKENS
 from workloads.laws.copula import Correlation, problem_and_sample_uniforms, split_variance
 from workloads.laws.law import Law
@@ -56,10 +56,10 @@ class QueryLaws(Section):
     """The laws of lengths of one class of queries.
 
     Answers have a law of their own, or `output_tokens` is divided by `thinking_ratio` into thinking
-    and answer. A law of thinking is that of single attempts; the *problem* decides most of it, and
-    two attempts at one problem differ by a factor whose logarithm has the standard deviation
-    `within_problem_sigma` * sqrt(2) (exactly so for a log-normal; the law itself is kept exactly).
-    Default 0.3: DeepSeek-R1 on the MLPerf problems, 0.29 within and 1.08 between problems.
+    and answer. The law of thinking (or of the output) is that of single attempts; the *problem*
+    decides most of it, and attempts at one problem spread by `within_problem_sigma`, the standard
+    deviation of the logarithm of their lengths. Default 0.3: DeepSeek-R1 on the MLPerf problems,
+    0.29 within and 1.08 between problems.
     `correlation` is between the normal scores of prompt, problem and answer (a Gaussian copula).
     `shared_prefix_tokens` stand before every prompt, the same for all of the class.
     `max_tokens` caps thinking + answer.
@@ -90,6 +90,12 @@ class QueryLaws(Section):
             raise ValueError("give either answer_tokens or output_tokens with thinking_ratio")
         if whole != (self.thinking_ratio is not None):
             raise ValueError("output_tokens and thinking_ratio go together")
+        if self.difficulty is not None and abs(self._difficulty_share()) > 1.0:
+            raise ValueError(
+                f"difficulty.thinking_correlation {self.difficulty.thinking_correlation:g} and "
+                f"correlation.prompt_thinking {self.correlation.prompt_thinking:g} contradict each "
+                "other: difficulty does not depend on the prompt"
+            )
         if whole and "thinking_tokens" in self.model_fields_set and self._thinks():
             raise ValueError("thinking_tokens follow from output_tokens and thinking_ratio here")
         return self
@@ -116,7 +122,7 @@ class QueryLaws(Section):
         self, seed: int, entity: str, count: int, start: int, sample: int
     ) -> tuple[NDArray[Any], ...]:
         def column(stream: str, sample: int = 0) -> NDArray[np.float64]:
-            return uniforms(seed, stream, entity, count, start, sample=sample)[:, 0]
+            return luck(seed, stream, entity, count, start, sample=sample)
 
         problem, difficulty = self.problems(seed, entity, count, start)
         lengths = self.lengths(
@@ -129,31 +135,37 @@ class QueryLaws(Section):
         self, seed: int, entity: str, count: int, start: int = 0
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """How much the problems of queries make think, as uniforms, and how hard they are."""
-        problem = uniforms(seed, "thinking", entity, count, start)[:, 0]
+        problem = luck(seed, "thinking", entity, count, start)
         if self.difficulty is None:
             return problem, None
-        hardness = uniforms(seed, "difficulty", entity, count, start)[:, 0]
-        problem = _correlated(hardness, problem, self.difficulty.thinking_correlation)
+        hardness = luck(seed, "difficulty", entity, count, start)
+        problem = _correlated(hardness, problem, self._difficulty_share())
         return problem, self.difficulty.quantile(hardness)
 
+    def _difficulty_share(self) -> float:
+        """Correlation of difficulty with what the prompt does not decide of the problem."""
+        assert self.difficulty is not None
+        wanted = self.difficulty.thinking_correlation
+        return wanted / math.sqrt(1.0 - self.correlation.prompt_thinking**2)
+
     def lengths(
-        self, luck: NDArray[np.float64], within: NDArray[np.float64]
+        self, uniforms: NDArray[np.float64], within: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Prompt, thinking and answer tokens from independent uniforms in (0, 1).
 
-        `luck`: float64[n, 3] for prompt, problem and answer. `within`: float64[n], the luck of the
+        `uniforms`: float64[n, 3] for prompt, problem and answer. `within`: float64[n], for the
         attempt at the problem.
         """
-        luck = self.correlation.correlate(luck)
+        score = self.correlation.correlate(uniforms)
         law = self.output_tokens or self.thinking_tokens
         icc = split_variance(law, self.within_problem_sigma)
-        generated = law.quantile(problem_and_sample_uniforms(luck[:, 1], within, icc))
+        generated = law.quantile(problem_and_sample_uniforms(score[:, 1], within, icc))
         if self.thinking_ratio is not None:
-            thinking, answer = split_output(generated, self.thinking_ratio.quantile(luck[:, 2]))
+            thinking, answer = split_output(generated, self.thinking_ratio.quantile(score[:, 2]))
         else:
             assert self.answer_tokens is not None
-            thinking, answer = generated, self.answer_tokens.quantile(luck[:, 2])
-        prompt = self.shared_prefix_tokens + self.prompt_tokens.quantile(luck[:, 0])
+            thinking, answer = generated, self.answer_tokens.quantile(score[:, 2])
+        prompt = self.shared_prefix_tokens + self.prompt_tokens.quantile(score[:, 0])
         return prompt, thinking, answer
 
     def provenance(self) -> dict[str, str]:

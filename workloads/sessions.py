@@ -9,18 +9,18 @@ up to where the cached prefix of the last request can be used again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from simulator.rng import uniforms
+from simulator.prefix import PromptSegments
+from simulator.rng import luck
 from workloads.batch import MAX_REQUESTS, MAX_TOKENS, Sessions
 from workloads.conversation import Script, ThinkingRetention, changes, cumulative_within
 from workloads.laws.law import Law
 from workloads.lengths import LengthLaw
-from workloads.prefix import PromptSegments
 from workloads.queries import QueryLaws
 from workloads.schema import Section
 from workloads.session_laws import ConstantCount, ConstantPause, Count, Pause
@@ -84,7 +84,8 @@ class SessionRequests:
     """The requests of sessions, one session after the other, its requests in order.
 
     offset_s: float64[n], seconds from the start of the session if everything were answered at
-    once. The other columns are as in `RequestBatch`; `sessions.session_id` counts from 0.
+    once. dropped: sessions whose first prompt was too long. The other columns are as in
+    `RequestBatch`; `sessions.session_id` counts from 0.
     """
 
     offset_s: NDArray[np.float64]
@@ -94,6 +95,7 @@ class SessionRequests:
     difficulty: NDArray[np.float64] | None
     sessions: Sessions
     segments: PromptSegments
+    dropped: int = 0
 
     def take(self, rows: NDArray[np.int64]) -> SessionRequests:
         """The requests of `rows` (int64[k]); all that they wait for must be among them."""
@@ -105,6 +107,7 @@ class SessionRequests:
             difficulty=None if self.difficulty is None else self.difficulty[rows],
             sessions=self.sessions.take(rows),
             segments=self.segments.take(rows),
+            dropped=self.dropped,
         )
 
 
@@ -115,8 +118,8 @@ def draw_sessions(
 
     Raises ValueError if they would have more than 100 million requests.
     """
-    turns = laws.turns.quantile(_luck(seed, "turns", entity, count))
-    steps = laws.requests_per_turn.quantile(_luck(seed, "steps", entity, int(turns.sum())))
+    turns = laws.turns.quantile(luck(seed, "turns", entity, count))
+    steps = laws.requests_per_turn.quantile(luck(seed, "steps", entity, int(turns.sum())))
     n = int(steps.sum())
     if n > MAX_REQUESTS:
         raise ValueError(f"{n:.3g} requests in {count:,} sessions; {MAX_REQUESTS:,} is the most")
@@ -126,23 +129,23 @@ def draw_sessions(
     calls_tool = np.append(~opens_turn[1:], np.zeros(min(n, 1), dtype=bool))
 
     problem, difficulty = queries.problems(seed, entity, len(steps))
-    prompt_luck = _luck(seed, "prompt", entity, len(steps))
+    prompt_luck = luck(seed, "prompt", entity, len(steps))
     prompt, thinking, answer = queries.lengths(
-        np.column_stack([prompt_luck[turn], problem[turn], _luck(seed, "answer", entity, n)]),
-        _luck(seed, "within_problem", entity, n),
+        np.column_stack([prompt_luck[turn], problem[turn], luck(seed, "answer", entity, n)]),
+        luck(seed, "within_problem", entity, n),
     )
     said = prompt - np.where(opens_session, 0, queries.shared_prefix_tokens)
-    for rows, law, stream, column in (
-        (opens_turn & ~opens_session, laws.user_tokens, "user", said),
-        (~opens_turn, laws.tool_result_tokens, "tool_result", said),
-        (calls_tool, laws.tool_call_tokens, "tool_call", answer),
+    for rows, law, column, own in (
+        (opens_turn & ~opens_session, laws.user_tokens, said, prompt_luck[turn]),
+        (~opens_turn, laws.tool_result_tokens, said, luck(seed, "tool_result", entity, n)),
+        (calls_tool, laws.tool_call_tokens, answer, luck(seed, "tool_call", entity, n)),
     ):
         if law is not None:
-            column[rows] = law.quantile(_luck(seed, stream, entity, n)[rows])
+            column[rows] = law.quantile(own[rows])
     pause_s = np.where(
         opens_turn,
-        laws.user_pause_s.quantile(_luck(seed, "user_pause", entity, n)),
-        laws.tool_pause_s.quantile(_luck(seed, "tool_pause", entity, n)),
+        laws.user_pause_s.quantile(luck(seed, "user_pause", entity, n)),
+        laws.tool_pause_s.quantile(luck(seed, "tool_pause", entity, n)),
     )
     pause_s[opens_session] = 0.0
 
@@ -151,7 +154,7 @@ def draw_sessions(
     kept_answer = np.minimum(answer, cap - kept_thinking)
     script = Script(session, turn, said, kept_thinking, kept_answer, calls_tool)
     if laws.compacted_tokens is not None and laws.max_context_tokens is not None:
-        summary = laws.compacted_tokens.quantile(_luck(seed, "compacted", entity, n))
+        summary = laws.compacted_tokens.quantile(luck(seed, "compacted", entity, n))
         script = script.compacted(
             laws.thinking_retention,
             laws.max_context_tokens,
@@ -179,8 +182,5 @@ def draw_sessions(
     if laws.max_context_tokens is None:
         return requests
     too_long = (requests.prompt_tokens > laws.max_context_tokens).astype(np.int64)
-    return requests.take(np.flatnonzero(cumulative_within(opens_session, too_long) == 0))
-
-
-def _luck(seed: int, stream: str, entity: str, count: int) -> NDArray[np.float64]:
-    return uniforms(seed, stream, entity, count)[:, 0]
+    kept = requests.take(np.flatnonzero(cumulative_within(opens_session, too_long) == 0))
+    return replace(kept, dropped=int(too_long[opens_session].sum()))

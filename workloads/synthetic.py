@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from simulator.rng import uniforms
-from workloads.arrivals import CHUNK_ROWS, Arrivals, ClosedLoopArrivals
+from simulator.rng import luck
+from workloads.arrivals import Arrivals, ClosedLoopArrivals
 from workloads.batch import RequestBatch
 from workloads.generate import class_batch
 from workloads.laws.law import Law
@@ -74,10 +74,5 @@ class SyntheticWorkload(QueryLaws, DrawnWorkload):
 def draw_lengths(
     law: Law, seed: int, stream: str, entity: str, count: int, *, sample: int = 0
 ) -> NDArray[np.int64]:
-    """Lengths int64[count] of one stream, in pieces, so that memory stays with the result."""
-    lengths = np.empty(count, dtype=np.int64)
-    for start in range(0, count, CHUNK_ROWS):
-        piece = lengths[start : start + CHUNK_ROWS]
-        luck = uniforms(seed, stream, entity, len(piece), start, sample=sample)
-        piece[:] = law.quantile(luck[:, 0])
-    return lengths
+    """Lengths int64[count] of one stream."""
+    return law.quantile(luck(seed, stream, entity, count, sample=sample))

@@ -22,14 +22,20 @@ def task_presets() -> dict[str, dict[str, Any]]:
     return {name: content["class"] for name, content in yaml.safe_load(text).items()}
 
 
+# Two ways to an answer: a law of the whole output that is divided, or laws of its parts.
+_DIVIDED = ("output_tokens", "thinking_ratio")
+_APART = ("thinking_tokens", "answer_tokens")
+
+
 class TaskClass(QueryLaws):
     """One class of a mix.
 
-    `preset` fills in what is not said here, by the name of a class in `task_presets.yaml`. `share`
-    is the class's part of the mix's arrivals, relative to the other shares; `arrivals` instead
-    gives it arrivals of its own. What arrives are queries or, with `session`, whole sessions.
-    `client` is who sends them (default: a client named like the class). `value_usd` is what a
-    correct answer is worth; `slo` replaces the experiment's for this class.
+    `preset` fills in what is not said here, by the name of a class in `task_presets.yaml`; one way
+    to an answer (`answer_tokens`, or `output_tokens` and `thinking_ratio`) replaces the other with
+    its `thinking_tokens`. `share` is the class's part of the mix's arrivals, relative to the other
+    shares; `arrivals` instead gives it arrivals of its own. What arrives are queries or, with
+    `session`, whole sessions. `client` is who sends them (default: a client named like the class).
+    `value_usd` is what a correct answer is worth; `slo` replaces the experiment's for this class.
     """
 
     preset: str | None = Field(
@@ -52,9 +58,14 @@ class TaskClass(QueryLaws):
             known = ", ".join(sorted(task_presets()))
             raise ValueError(f"unknown preset {name!r}; known: {known}")
         preset = task_presets()[name]
-        if data.get("answer_tokens") or data.get("output_tokens"):
-            whole = ("answer_tokens", "output_tokens", "thinking_ratio")
-            preset = {key: value for key, value in preset.items() if key not in whole}
+        for way, other in (_DIVIDED, _APART), (_APART, _DIVIDED):
+            if any(data.get(key) for key in way) and any(preset.get(key) for key in other):
+                preset = {key: value for key, value in preset.items() if key not in other}
+                if way is _APART and not data.get("thinking_tokens"):
+                    raise ValueError(
+                        f"give thinking_tokens too: preset {name} divides an output, and its parts"
+                        " replace that"
+                    )
         merged = {**preset, **data}
         for key in ("session", "difficulty", "slo"):
             if isinstance(preset.get(key), dict) and isinstance(data.get(key), dict):

@@ -84,8 +84,10 @@ class TraceWorkload(FileWorkload):
         if n == 0:
             message = f"no request arrives in {duration_s:g} s"
             raise InputError(Problem(message, file=str(path), field="workload.duration_s"))
-        batch = rows_to_batch(rows).take(np.arange(n), arrival_s[:n])
+        batch = rows_to_batch(rows)
+        batch = batch.take(np.arange(len(batch)), arrival_s).first(n)
 
+        n = len(batch)
         source = f"trace: {reader.title} {path.name}"
         taken = f", first {n:,} of {len(arrival_s):,} requests" if n < len(arrival_s) else ""
         scaled = f", rate x {self.rate_scale:g}" if self.rate_scale != 1 else ""

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from pydantic import Field
 
 from simulator.errors import InputError, Problem
@@ -99,7 +98,11 @@ class FileWorkload(Workload):
 
 
 class DrawnWorkload(Workload):
-    """Base of the kinds whose requests are drawn from laws, without end unless one is given."""
+    """Base of the kinds whose requests are drawn from laws, without end unless one is given.
+
+    Queries, or sessions, begin before `duration_s`, or with one of the first `num_requests`
+    requests; sessions that have begun go on.
+    """
 
     num_requests: int | None = Field(None, ge=1, le=MAX_REQUESTS)
     duration_s: float | None = Field(None, gt=0)
@@ -115,15 +118,12 @@ class DrawnWorkload(Workload):
         return not self.has_own_end
 
     def bounded(self, batch: RequestBatch, duration_s: float | None) -> RequestBatch:
-        """The requests of `batch` that come before `duration_s`, `num_requests` at most.
+        """The first `num_requests` of `batch`, and the rest of the sessions that they begin.
 
-        Raises InputError if none is left.
+        `duration_s` is what ended it before. Raises InputError if there is none.
         """
-        n = len(batch)
-        if duration_s is not None:
-            n = int(np.searchsorted(batch.arrival_s, duration_s, side="left"))
-        n = min(n, self.num_requests or n)
-        if n == 0:
-            message = f"no request arrives in {duration_s:g} s"
-            raise InputError(Problem(message, field="workload.arrivals"))
-        return batch if n == len(batch) else batch.take(np.arange(n))
+        if not len(batch):
+            within = "" if duration_s is None else f" in {duration_s:g} s"
+            why = "".join(f"; {count:,} left out: {why}" for why, count in batch.dropped.items())
+            raise InputError(Problem(f"no request arrives{within}{why}", field="workload.arrivals"))
+        return batch if self.num_requests is None else batch.first(self.num_requests)

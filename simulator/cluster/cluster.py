@@ -17,9 +17,9 @@ from simulator.engine.config import EngineConfig
 from simulator.engine.itl import EDGES_S
 from simulator.engine.replica import Replica
 from simulator.engine.request import NEW, RUNNING, WAITING
+from simulator.prefix import PromptSegments
 from simulator.routers.base import Router
 from workloads.batch import ClosedLoop, Sessions
-from workloads.prefix import PromptSegments
 
 Progress = Callable[[float, int, int], None]
 

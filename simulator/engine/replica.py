@@ -17,7 +17,7 @@ from simulator.engine.request import RUNNING, WAITING
 from simulator.engine.sampling import set_next_sample
 from simulator.engine.state import ROW_FINISHED, allocate
 from simulator.errors import IntegrityError
-from workloads.prefix import PromptSegments
+from simulator.prefix import PromptSegments
 
 REFUSALS = {
     kernel.TOO_LONG_PROMPT: "prompt leaves no room for a token below max_model_len",

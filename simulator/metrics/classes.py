@@ -16,13 +16,17 @@ CLASS_PERCENTS = (50, 90, 99)
 
 
 def classes(record: RunRecord, queries: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """For each class that has measured requests: counts, tokens, latencies in ms, attainment.
+    """For each class that has measured requests: counts, tokens, latencies in ms, attainment, and
+    what a correct answer is worth.
 
     Latencies as in the summary: over requests (tta: queries) that completed.
     """
     measured = record.measured
     return {
-        str(name): _of(requests, queries[queries["class"] == name], _slo(record, str(name)))
+        str(name): {
+            **_of(requests, queries[queries["class"] == name], _slo(record, str(name))),
+            "value_usd": record.class_value_usd.get(str(name)),
+        }
         for name, requests in measured.groupby("class", observed=True)
     }
 

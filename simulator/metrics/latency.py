@@ -69,9 +69,10 @@ def query_table(requests: pd.DataFrame) -> pd.DataFrame:
     """One row per query, in order of arrival.
 
     Columns query_id, class, arrival_s, finish_s, tta_s, requests, status, measured. A query arrives
-    with its first request and has its answer with its last one. One whose last request was cut
-    before its first answer token got no answer: its tta_s is NaN, as for one of which a request did
-    not complete; that request's status is then the query's.
+    with its first request and has its answer when its last one finishes. One whose last request was
+    cut before its first answer token got no answer: its tta_s is NaN, as for one of which a request
+    did not complete (that request's status is then the query's) or was not sent before the run
+    ended (unfinished).
     """
     if len(requests) and (requests["query_id"] != requests["request_id"]).any():
         return _queries_of_many(requests)
@@ -92,24 +93,29 @@ def query_table(requests: pd.DataFrame) -> pd.DataFrame:
 
 def _queries_of_many(requests: pd.DataFrame) -> pd.DataFrame:
     """The query table where queries may have several requests."""
-    rows = requests[requests["query_id"] >= 0]
-    last = rows.groupby("query_id")["request_id"].max()
-    first = rows.set_index("request_id").loc[last.index]
-    final = rows.set_index("request_id").loc[last.to_numpy()]
+    rows = requests[requests["query_id"] >= 0].set_index("request_id", drop=False)
+    arrived = rows.groupby("query_id").size()
+    ids = arrived.index
+    first = rows.loc[ids]
+    by_end = rows.assign(end_s=rows["finish_s"].fillna(np.inf)).sort_values("end_s", kind="stable")
+    final = by_end.groupby("query_id").tail(1).set_index("query_id").loc[ids]
+    status = pd.Series("completed", index=ids, dtype=object)
+    # The run ended before all of its requests were sent.
+    status[arrived.to_numpy() < first["query_requests"].to_numpy()] = "unfinished"
     failed = rows[rows["status"] != "completed"].groupby("query_id")["status"].first()
-    status = pd.Series("completed", index=last.index, dtype=object)
     status[failed.index] = failed
-    answered = (status == "completed").to_numpy() & final["first_answer_s"].notna().to_numpy()
+    completed = (status == "completed").to_numpy()
     arrival_s = first["arrival_s"].to_numpy(np.float64)
-    finish_s = np.where(status == "completed", final["finish_s"].to_numpy(np.float64), np.nan)
+    finish_s = np.where(completed, final["finish_s"].to_numpy(np.float64), np.nan)
+    answered = completed & final["first_answer_s"].notna().to_numpy()
     return pd.DataFrame(
         {
-            "query_id": last.index.to_numpy(),
+            "query_id": ids.to_numpy(),
             "class": first["class"].to_numpy(),
             "arrival_s": arrival_s,
             "finish_s": finish_s,
             "tta_s": np.where(answered, finish_s - arrival_s, np.nan),
-            "requests": rows.groupby("query_id").size().to_numpy(),
+            "requests": arrived.to_numpy(),
             "status": status.to_numpy(),
             "measured": first["measured"].to_numpy(),
         }

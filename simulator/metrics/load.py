@@ -44,7 +44,20 @@ def arrival_span(record: RunRecord) -> tuple[float, float]:
 
 
 def offered_rps(record: RunRecord) -> float | None:
-    """Requests per second in the window while they kept arriving, those refused left out.
+    """Requests per second that the pool is asked for, those refused left out.
+
+    Those that arrived in the window while any kept arriving; of sessions, whose requests come only
+    when others are answered, what they bring in the long run. None if all came at once, or were
+    refused.
+    """
+    arriving = arriving_rps(record)
+    if arriving is None or record.demand_rps is None:
+        return arriving
+    return record.demand_rps
+
+
+def arriving_rps(record: RunRecord) -> float | None:
+    """Requests per second that arrived in the window while they kept arriving and were accepted.
 
     None if they all came at once, or if all were refused.
     """

@@ -17,6 +17,7 @@ LATENCY_PARTS = ("queue_s", "prefill_s", "thinking_s", "answer_s", "preempted_s"
 REQUEST_COLUMNS = (
     "request_id",
     "query_id",
+    "query_requests",
     "class",
     "client",
     "session_id",
@@ -62,7 +63,8 @@ class RunRecord:
 
     `requests` has one row per request in order of arrival, with `REQUEST_COLUMNS`:
 
-    - `query_id`, the `request_id` of the first request of its query; `class`, `client`, names;
+    - `query_id`, the `request_id` of the first request of its query, which has `query_requests` in
+      all; `class`, `client`, names;
       `session_id` (-1: none) and `turn`, its place in the session; `difficulty` (NaN: unknown);
     - lengths in tokens: `prompt_tokens`, the `thinking_tokens` and `answer_tokens` it would emit
       if nothing cut it, `max_tokens` (cap on thinking + answer, 0 = none), and
@@ -72,8 +74,8 @@ class RunRecord:
     - times `arrival_s`, `first_scheduled_s`, `first_token_s` (of any kind), `first_answer_s`,
       `finish_s`: NaN where the request never got there;
     - `LATENCY_PARTS`, seconds, which sum to `finish_s - arrival_s` for a completed request;
-    - `replica` (-1: none), `preemptions`, `recomputed_tokens`, and `measured`: it arrived inside
-      the measuring window.
+    - `replica` (-1: none), `preemptions`, `recomputed_tokens`, and `measured`: the first
+      request of its query arrived inside the measuring window.
 
     `timeline` has one row per replica and grid time, with `TIMELINE_COLUMNS`; token, preemption
     and iteration columns are cumulative counts.
@@ -87,7 +89,9 @@ class RunRecord:
     `[window_s[0], window_s[1])` and prompt tokens of requests completed inside it.
     `kv_blocks_per_replica` counts usable blocks (without a null block); `peak_kv_blocks` is the
     most that were in use at once on any one replica.
-    `slo` are the latency targets, `class_slo` those of classes that have their own, in seconds.
+    `slo` are the latency targets, `class_slo` those of classes that have their own, in seconds;
+    `class_value_usd` what a correct answer of a class is worth. `demand_rps` is what sessions bring
+    in the long run, None where requests wait for none.
     `expected_error` is what the residuals of the GPU profile's fits say.
     `closed_loop`: its clients sent a request only when they had been answered.
     `wall_s` is the event loop's wall time: it never enters a deterministic file.
@@ -116,6 +120,8 @@ class RunRecord:
     name: str = ""
     slo: dict[str, float] = field(default_factory=dict)
     class_slo: dict[str, dict[str, float]] = field(default_factory=dict)
+    class_value_usd: dict[str, float] = field(default_factory=dict)
+    demand_rps: float | None = None
     itl_batch_counts: np.ndarray | None = None
     closed_loop: bool = False
     expected_error: ExpectedError = field(default_factory=ExpectedError)
@@ -127,5 +133,5 @@ class RunRecord:
 
     @property
     def measured(self) -> pd.DataFrame:
-        """The requests that arrived inside the window, whatever became of them."""
+        """The requests of the queries that arrived inside the window, whatever became of them."""
         return self.requests[self.requests["measured"].to_numpy(bool)]

@@ -31,6 +31,7 @@ def record_run(
     slo: dict[str, float],
     expected_error: ExpectedError = _NOT_JUDGED,
     closed_loop: bool = False,
+    demand_rps: float | None = None,
 ) -> RunRecord:
     """Everything recorded in a run, as metrics read it."""
     requests = request_frame(outcome, labels)
@@ -65,6 +66,8 @@ def record_run(
         name=name,
         slo=slo,
         class_slo=labels.class_slo,
+        class_value_usd=labels.class_value_usd,
+        demand_rps=demand_rps,
         expected_error=expected_error,
         closed_loop=closed_loop,
     )
@@ -95,6 +98,7 @@ def request_frame(outcome: Outcome, labels: Labels) -> pd.DataFrame:
     columns = {
         "request_id": np.arange(len(table)),
         "query_id": _query_ids(rows, labels.query_id),
+        "query_requests": label(labels.query_requests, 1).astype(np.int64),
         "class": pd.Categorical.from_codes(
             table["class_id"].tolist(), pd.Index(labels.class_names)
         ),

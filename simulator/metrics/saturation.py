@@ -16,6 +16,8 @@ Measured on M/M/1 and M/G/64 queues with 1,000 arrivals: no false alarm at load 
 passes only the 5 % level is neither: the verdict is UNKNOWN, and the remedy a longer window.
 A load that passes the estimated capacity is itself evidence; then growth of the number of requests
 in the pool, waiting or running, at the 5 % level is enough, since seats fill before a queue forms.
+Sessions throttle themselves, as their turns wait for answers: their load is what they bring in the
+long run, and more than the capacity is an overload without any queue.
 """
 
 from __future__ import annotations
@@ -134,7 +136,12 @@ def saturation(record: RunRecord) -> Saturation:
             "chance; a longer window will tell."
         )
         return judged("UNKNOWN", reason, queue.total)
-    reason = "the queue shows no growth through the window"
+    if record.demand_rps is not None and load is not None and load > 1:
+        reason = (
+            f"{beyond}; as turns wait for answers, sessions do not queue, but take ever longer."
+        )
+        return judged("OVERLOADED", reason, queue.total)
+    reason = "the queue shows no steady growth through the window"
     if load is not None and load > 1:
         reason += f", although {beyond}"
     return judged("OK", f"{reason}.", queue.total)

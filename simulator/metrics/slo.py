@@ -68,21 +68,23 @@ def goodput(
 def _goodput_by_class(
     measured: pd.DataFrame, slo: dict[str, float], class_slo: dict[str, dict[str, float]]
 ) -> Goodput | None:
-    """All classes together, each judged by its own objectives; without any, a request meets them.
+    """All classes together, each judged by its own objectives; without any, completing is enough.
 
     The share of an objective is taken of the requests that had it.
     """
     parts: list[Goodput] = []
-    free = 0
+    free_sent = free_good = 0
     for name, requests in measured.groupby("class", observed=True, sort=False):
         judged = goodput(requests, class_slo.get(str(name), slo))
         if judged is None:
-            free += len(requests)
+            free_sent += len(requests)
+            free_good += int((requests["status"] == "completed").sum())
         else:
             parts.append(judged)
     if not parts:
         return None
-    sent, good = free + sum(part.sent for part in parts), free + sum(part.good for part in parts)
+    sent = free_sent + sum(part.sent for part in parts)
+    good = free_good + sum(part.good for part in parts)
     share = {}
     for objective in OBJECTIVES:
         having = [part for part in parts if objective in part.by_objective]

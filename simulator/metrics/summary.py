@@ -3,8 +3,8 @@
 Keys that `vllm bench serve --save-result` writes have its names (without `date`: equal runs write
 equal bytes); the others are ours. What is not known is None. Conventions:
 
-- latencies, counts of requests and totals of tokens are over *measured* requests, those that
-  arrived in the window; latencies over those of them that completed;
+- latencies, counts of requests and totals of tokens are over *measured* requests, those of queries
+  that arrived in the window; latencies over those of them that completed;
 - throughputs are what happened *inside* the window per second of window, whoever caused it. In a
   run that measures everything the two views agree, as they do in vLLM's client;
 - `failed` is every measured request that did not complete: rejected, cancelled or unfinished.
@@ -23,6 +23,7 @@ from simulator.metrics.economics import economics
 from simulator.metrics.histogram import LogHistogram
 from simulator.metrics.latency import Distribution, latency_distributions
 from simulator.metrics.load import (
+    arriving_rps,
     completed_in_window,
     max_concurrent_requests,
     max_output_tokens_per_s,
@@ -32,6 +33,8 @@ from simulator.metrics.saturation import saturation
 from simulator.metrics.slo import Goodput, goodput
 
 Summary = dict[str, Any]
+
+_SETTLED = 0.85  # of what sessions bring in the long run; less is worth a note
 
 
 def summarise(record: RunRecord, queries: pd.DataFrame) -> Summary:
@@ -80,7 +83,7 @@ def summarise(record: RunRecord, queries: pd.DataFrame) -> Summary:
         spans=record.spans,
         classes=classes(record, queries),
         expected_error=record.expected_error.summary(),
-        notes=[*record.notes, *_findings(record, measured, completed)],
+        notes=[*record.notes, *_findings(record, measured, completed, queries)],
     )
     return {key: _plain(value) for key, value in summary.items()}
 
@@ -147,7 +150,9 @@ def _kv_usage(record: RunRecord) -> Summary:
     }
 
 
-def _findings(record: RunRecord, measured: pd.DataFrame, completed: pd.DataFrame) -> list[str]:
+def _findings(
+    record: RunRecord, measured: pd.DataFrame, completed: pd.DataFrame, queries: pd.DataFrame
+) -> list[str]:
     """What a reader must know before trusting the latencies."""
     notes = []
     refused = measured[measured["status"] == "rejected"]
@@ -156,7 +161,7 @@ def _findings(record: RunRecord, measured: pd.DataFrame, completed: pd.DataFrame
     cut = int((completed["finish_reason"] == "length").sum())
     if cut:
         notes.append(f"{cut} completed requests were cut short by max_tokens or max_model_len")
-    warmup_s = record.window_s[0] - float(record.requests["arrival_s"].min())
+    warmup_s = record.window_s[0]
     if warmup_s > 0 and len(completed):
         latency_s = completed["finish_s"] - completed["arrival_s"]
         slow_s = float(np.percentile(latency_s, 95))
@@ -165,11 +170,24 @@ def _findings(record: RunRecord, measured: pd.DataFrame, completed: pd.DataFrame
                 f"the warm-up of {warmup_s:.0f} s is shorter than the p95 of e2el, {slow_s:.0f} s: "
                 "the pool may still have been filling up"
             )
+    arriving, demand = arriving_rps(record), record.demand_rps
+    if arriving is not None and demand is not None and arriving < _SETTLED * demand:
+        notes.append(
+            f"sessions bring {demand:.3g} requests/s in the long run, of which {arriving:.3g} came"
+            " in the window: later turns were still to come, or waited for slow answers"
+        )
     unfinished = int((measured["status"] == "unfinished").sum())
     if unfinished:
         notes.append(
             f"{unfinished} of {len(measured)} measured requests were unfinished when the run "
             "ended; latencies cover completed requests only and understate theirs."
+        )
+    cut_off = queries[queries["measured"].to_numpy(bool)]
+    cut_off = cut_off[(cut_off["status"] == "unfinished").to_numpy()]
+    if len(cut_off) and (queries["requests"] > 1).any():
+        notes.append(
+            f"{len(cut_off)} measured queries had requests to come when the run ended; they have"
+            " no tta"
         )
     unanswered = int(completed["first_answer_s"].isna().sum())
     if unanswered:

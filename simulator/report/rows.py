@@ -106,12 +106,14 @@ def load_line(summary: dict[str, Any]) -> str:
 
 def slo_line(summary: dict[str, Any]) -> str | None:
     """The objectives and the share of requests that met them all; None without objectives."""
-    if not summary["slo"]:
+    if summary["slo_attainment"] is None:
         return None
     limits = ", ".join(
         f"{name.removesuffix('_s')} ≤ {units.limit(value)}"
         for name, value in summary["slo"].items()
     )
+    if any(each["slo"] != summary["slo"] for each in summary["classes"].values()):
+        limits = f"{limits}, or that of the class" if limits else "of each class"
     return f"{limits}: met by {units.percent(summary['slo_attainment'])}"
 
 
@@ -141,7 +143,7 @@ def _throughput(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
         ("thinking", units.count(summary["total_thinking_tokens"]), "tokens"),
         ("answer", units.count(summary["total_answer_tokens"]), "tokens"),
     ]
-    if summary["slo"]:
+    if summary["request_goodput"] is not None:
         rows.insert(1, ("goodput", units.rate(summary["request_goodput"], "req/s"), ""))
     return tuple(rows)
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.errors import InputError
+from simulator.prefix import PromptSegments
 from tests.trace_examples import BURSTGPT_2, EXAMPLES
 from workloads.batch import RequestBatch, Sessions
-from workloads.prefix import PromptSegments
 from workloads.traces import azure_llm, read_trace, rows_to_batch
 from workloads.traces.parsing import csv_rows, json_rows
 from workloads.traces.parsing.turns import previous_turns

@@ -12,6 +12,7 @@ import yaml
 from pydantic import TypeAdapter
 from scipy.stats import ks_2samp
 
+from simulator.prefix import PromptSegments
 from workloads.batch import Sessions
 from workloads.fitting.choice import fit_lengths, quantile_misses
 from workloads.fitting.dependence import spearman
@@ -19,7 +20,6 @@ from workloads.fitting.gap_statistics import gap_cv, tie_share
 from workloads.fitting.sample import LengthSample
 from workloads.fitting.workload import fit_workload
 from workloads.kinds import AnyWorkload
-from workloads.prefix import PromptSegments
 from workloads.traces import TraceRows, read_trace
 
 SHARED = Path(__file__).parents[2] / "../shared/data/workloads"

@@ -22,7 +22,7 @@ def test_a_pool_with_room_is_ok():
     result = saturation(fake_record(1_000, load=0.7))
     assert result.verdict == "OK"
     assert result.offered_load == pytest.approx(0.7, rel=0.1)
-    assert "no growth" in result.reason
+    assert "no steady growth" in result.reason
 
 
 def test_a_growing_queue_is_overload():

@@ -8,6 +8,7 @@ from simulator import load_experiment, run
 from simulator.cluster.cluster import Cluster
 from simulator.config.resolve import resolve_pool
 from simulator.labels import Labels, first_request_of_query
+from simulator.metrics.latency import query_table
 from simulator.runner import cost_of, serve
 from workloads.batch import RequestBatch
 
@@ -80,11 +81,13 @@ def test_tta_of_a_query_spans_its_tool_calls(result):
         query = queries[queries["query_id"] == query_id].iloc[0]
         assert query["requests"] == len(own)
         assert own["request_id"].min() == query_id
-        if (own["status"] == "completed").all():
+        complete = len(own) == own["query_requests"].iloc[0]
+        if complete and (own["status"] == "completed").all():
             expected = own["finish_s"].iloc[-1] - own["arrival_s"].iloc[0]
             assert query["tta_s"] == pytest.approx(expected, rel=1e-12)
         else:
             assert np.isnan(query["tta_s"])
+            assert complete or query["status"] == "unfinished"
 
 
 def test_a_query_is_measured_whole_or_not_at_all(result):
@@ -144,6 +147,111 @@ def test_a_refused_turn_ends_its_session():
     assert (result.queries["tta_s"].isna() == unanswered).all()
 
 
+STEADY = {
+    **AGENT,
+    "arrivals": {"kind": "poisson", "rate_rps": 0.5},
+    "session": {
+        "requests_per_turn": {"kind": "constant", "count": 10},
+        "tool_result_tokens": {"kind": "constant", "tokens": 20},
+        "tool_pause_s": {"kind": "constant", "seconds": 20.0},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        {"warmup_s": 300, "window_s": 30},
+        {"warmup_s": 300, "window_s": 150},
+        {"warmup_requests": 600, "window_requests": 100},
+    ],
+)
+def test_queries_are_whole_and_take_as_long_however_short_the_window(measure):
+    result = run(experiment(classes={"agent": STEADY}, measure=measure))
+    queries = result.queries[result.queries["measured"]]
+    assert len(queries) > 4
+    assert (queries["requests"] == 10).all()
+    assert (queries["tta_s"] > 180).all()  # nine tools of 20 s each
+    assert queries["tta_s"].mean() < 260
+
+
+@pytest.mark.parametrize("end", [{"num_requests": 100}, {"duration_s": 60.0}])
+def test_queries_are_whole_where_the_workload_ends(end):
+    workload = {"kind": "mix", "classes": {"agent": STEADY}, **end}
+    result = run(experiment(measure={"warmup_s": 0}, workload=workload))
+    assert (result.queries["requests"] == 10).all()
+    assert (result.queries["tta_s"] > 180).all()
+
+
+def test_queries_cut_off_by_the_end_of_the_run_have_no_answer():
+    measure = {"warmup_s": 300, "window_s": 150, "drain_s": 60}
+    result = run(experiment(classes={"agent": STEADY}, measure=measure))
+    queries = result.queries[result.queries["measured"]]
+    cut = queries["requests"] < 10
+    assert cut.any()
+    assert not cut.all()
+    assert (queries["status"][cut] == "unfinished").all()
+    assert queries["tta_s"][cut].isna().all()
+    assert (queries["tta_s"].dropna() > 180).all()
+    assert any("had requests to come" in note for note in result.summary["notes"])
+    # and the cost of a query is not that of its fragments
+    whole = run(experiment(classes={"agent": STEADY}, measure={**measure, "drain_s": None}))
+    costs = [each.summary["cost_usd_per_completed_query"] for each in (result, whole)]
+    assert costs[0] == pytest.approx(costs[1], rel=0.15)
+
+
+def test_labels_stay_with_their_requests_when_traffic_runs_dry():
+    classes = {
+        "agent": {**AGENT, "arrivals": {"kind": "piecewise", "rates_rps": [0.5, 0],
+                                        "times_s": [0, 100]}},
+    }  # fmt: skip
+    result = run(experiment(classes=classes, measure={"window_s": 900}))
+    requests = result.requests
+    opens = requests["turn"] == 0
+    assert opens.sum() == requests["session_id"].nunique()
+    assert (requests[opens]["prompt_tokens"] < 1201).all()
+    by_turn = requests.sort_values(["session_id", "turn"]).groupby("session_id")
+    assert (by_turn["arrival_s"].diff().dropna() > 0).all()
+    assert any("stop arriving" in note for note in result.summary["notes"])
+
+
+def test_sessions_overload_without_a_queue():
+    """Thirty requests a session: the window sees few of them, and yet the pool will choke."""
+    long = {
+        **STEADY["session"],
+        "turns": {"kind": "constant", "count": 3},
+        "user_pause_s": {"kind": "constant", "seconds": 200.0},
+    }
+    classes = {
+        "agent": {**STEADY, "session": long, "arrivals": {"kind": "poisson", "rate_rps": 1.5},
+                  "thinking_tokens": {"kind": "constant", "tokens": 900}},
+    }  # fmt: skip
+    pool = {"engine": {"max_num_seqs": 8}}
+    result = run(experiment(pool=pool, classes=classes, measure={"warmup_s": 10, "window_s": 40}))
+    shown = result.summary
+    assert shown["offered_rps"] == pytest.approx(1.5 * 30, rel=0.15)
+    assert shown["offered_load"] > 1
+    assert shown["verdict"] == "OVERLOADED"
+    assert any("sessions bring" in note for note in shown["notes"])
+
+
+def test_a_query_is_over_when_its_last_request_finishes():
+    requests = pd.DataFrame(
+        {
+            "request_id": [0, 1, 2],
+            "query_id": [0, 0, 2],
+            "query_requests": [2, 2, 1],
+            "class": "a",
+            "arrival_s": [0.0, 0.0, 1.0],
+            "finish_s": [13.0, 0.5, 2.0],
+            "first_answer_s": [9.0, 0.4, 1.5],
+            "status": "completed",
+            "measured": True,
+        }
+    )
+    assert query_table(requests)["tta_s"].tolist() == [13.0, 1.0]
+
+
 def test_segments_reach_every_replica():
     chosen = experiment(pool={"replicas": 2})
     batch = chosen.workload.generate(0, duration_s=60.0)
@@ -179,9 +287,14 @@ def test_classes_are_summed_up_and_judged_by_their_own_targets():
     classes = {
         "agent": {**AGENT, "slo": {"e2el_s": 1.0}},
         "chat": {**CHAT, "slo": {"ttfo_s": 3.0, "ttft_s": 0.5}},
-        "free": {"preset": "coding", "arrivals": {"kind": "poisson", "rate_rps": 0.2}},
+        "free": {
+            "preset": "coding",
+            "prompt_tokens": {"kind": "uniform", "min": 100, "max": 16000},
+            "arrivals": {"kind": "poisson", "rate_rps": 0.4},
+        },
     }
-    result = run(experiment(classes=classes))
+    pool = {"engine": {"max_num_seqs": 64, "max_model_len": 8000}}
+    result = run(experiment(pool, classes=classes))
     requests = result.requests[result.requests["measured"]]
     shown = result.summary["classes"]
     assert set(shown) == set(classes)
@@ -193,12 +306,13 @@ def test_classes_are_summed_up_and_judged_by_their_own_targets():
         met = {
             "agent": own["e2el_s"] <= 1.0,
             "chat": (own["ttfo_s"] <= 3.0) & (own["ttft_s"] <= 0.5),
-            "free": pd.Series(True, index=own.index),
+            "free": own["status"] == "completed",
         }[name]
         good += int(met.sum())
         expected = None if name == "free" else pytest.approx(met.mean())
         assert each["slo_attainment"] == expected
     assert 0 < shown["agent"]["slo_attainment"] < 1
+    assert (requests[requests["class"] == "free"]["status"] == "rejected").any()
     assert result.summary["slo_attainment"] == pytest.approx(good / len(requests))
     queries = result.queries[result.queries["measured"] & (result.queries["class"] == "agent")]
     assert shown["agent"]["mean_tta_ms"] == pytest.approx(queries["tta_s"].mean() * 1e3)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.errors import InputError
 from workloads.conversation import ThinkingRetention
 from workloads.queries import QueryLaws
 from workloads.sessions import SessionLaws, draw_sessions
@@ -196,14 +197,69 @@ def test_sessions_arrive_by_their_law():
     batch = workload.generate(0, duration_s=500.0)
     openings = batch.arrival_s[batch.sessions.turn == 0]
     assert openings.tolist() == [10.0 * k for k in range(50)]
-    assert batch.arrival_s[-1] < 500.0
+    assert batch.arrival_s[-1] > 500.0  # what has begun goes on
     after = batch.sessions.after
     waits = after >= 0
     pauses = batch.arrival_s[waits] - batch.arrival_s[after[waits]]
     assert np.allclose(pauses, batch.sessions.pause_s[waits])
     assert np.array_equal(batch.segments.prompt_tokens(), batch.prompt_tokens)
     some = workload.model_copy(update={"num_requests": 37}).generate(0)
-    assert np.array_equal(some.prompt_tokens, batch.prompt_tokens[:37])
+    begun = np.isin(batch.sessions.session_id, batch.sessions.session_id[:37])
+    assert begun.sum() > 37
+    assert np.array_equal(some.prompt_tokens, batch.prompt_tokens[begun])
+
+
+def test_every_query_is_whole_wherever_the_workload_ends():
+    ten = dict(AGENT, requests_per_turn={"kind": "constant", "count": 10})
+    content = {
+        "kind": "synthetic",
+        "arrivals": {"kind": "poisson", "rate_rps": 0.5},
+        **QUERIES,
+        "session": {**ten, "tool_pause_s": {"kind": "constant", "seconds": 20.0}},
+    }
+    for end in ({"num_requests": 200}, {"num_requests": 3}, {"duration_s": 60.0}):
+        batch = SyntheticWorkload.model_validate({**content, **end}).generate(0)
+        assert set(np.unique(batch.sessions.query_id, return_counts=True)[1]) == {10}
+        assert len(batch) >= end.get("num_requests", 1)
+
+
+def test_sessions_that_cannot_begin_are_counted_or_refused():
+    content = {
+        "kind": "synthetic",
+        "arrivals": {"kind": "poisson", "rate_rps": 5.0},
+        **QUERIES,
+        "prompt_tokens": {"kind": "uniform", "min": 1, "max": 1000},
+        "session": {"max_context_tokens": 600},
+        "duration_s": 200.0,
+    }
+    batch = SyntheticWorkload.model_validate(content).generate(0)
+    [(reason, sessions)] = batch.dropped.items()
+    assert reason == "first prompt of a session of default beyond max_context_tokens"
+    assert len(batch) + sessions == pytest.approx(1000, abs=150)
+    assert sessions == pytest.approx(0.5 * 1000, rel=0.2)
+    content["session"] = {"max_context_tokens": 50}
+    content["num_requests"] = 10
+    with pytest.raises(InputError, match=r"no request arrives.*left out: first prompt"):
+        SyntheticWorkload.model_validate(content).generate(0)
+
+
+def test_later_messages_keep_the_correlation_of_prompt_and_thinking():
+    queries = dict(
+        QUERIES,
+        thinking_tokens={"kind": "lognormal", "mu": 6, "sigma": 1},
+        correlation={"prompt_thinking": 0.8},
+        within_problem_sigma=0.0,
+    )
+    drawn = draw("drop_all", 4000, queries, requests_per_turn={"kind": "constant", "count": 1},
+                 user_tokens={"kind": "lognormal", "mu": 5, "sigma": 1})  # fmt: skip
+    turn = drawn.sessions.turn
+    before = drawn.sessions.after
+    later = turn > 0
+    said = drawn.prompt_tokens[later] - (
+        drawn.prompt_tokens[before[later]] + drawn.answer_tokens[before[later]]
+    )
+    ranks = [np.argsort(np.argsort(c)) for c in (said, drawn.thinking_tokens[later])]
+    assert np.corrcoef(ranks)[0, 1] == pytest.approx(6 / np.pi * np.arcsin(0.4), abs=0.03)
 
 
 @pytest.mark.parametrize("retention", RETENTIONS)

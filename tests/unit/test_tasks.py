@@ -29,6 +29,13 @@ RANGES = {  # answer and thinking tokens as the table gives them
 POISSON = {"kind": "poisson", "rate_rps": 5.0}
 
 
+OUTPUT = {
+    "prompt_tokens": {"kind": "constant", "tokens": 10},
+    "output_tokens": {"kind": "lognormal", "mu": 7, "sigma": 1},
+    "thinking_ratio": {"kind": "constant", "ratio": 0.75},
+}
+
+
 def preset(name, **changes):
     return TaskClass.model_validate({"preset": name, **changes})
 
@@ -118,6 +125,21 @@ def test_difficulty_has_its_law_and_correlation():
     assert abs(np.corrcoef(ranks)[0, 1]) < 0.02
 
 
+def test_difficulty_keeps_its_correlation_beside_that_of_the_prompt():
+    task = preset(
+        "coding",
+        within_problem_sigma=0.0,
+        difficulty={"thinking_correlation": 0.6},
+        correlation={"prompt_thinking": 0.7},
+    )
+    drawn = task.draw(0, "c", 40_000)
+    ranks = [np.argsort(np.argsort(column)) for column in
+             (drawn.difficulty, drawn.thinking_tokens, drawn.prompt_tokens)]  # fmt: skip
+    expected = [6 / np.pi * np.arcsin(r / 2) for r in (0.6, 0.7, 0.0)]
+    found = np.corrcoef(ranks)
+    assert [found[0, 1], found[1, 2], found[0, 2]] == pytest.approx(expected, abs=0.02)
+
+
 def test_draws_are_the_same_however_they_are_cut(monkeypatch):
     task = preset("competition_math", correlation={"prompt_thinking": 0.3})
     whole = task.draw(1, "c", 1000)
@@ -164,15 +186,34 @@ def test_another_class_changes_nothing_for_the_others():
     ).generate(7, duration_s=200.0)
     for name, column in columns(both, "a").items():
         assert np.array_equal(column, getattr(alone, name)), name
-    # With shares the rate is shared: the same draws on a slower clock.
+    # With shares the arrivals are shared; the draws of a class's j-th query stay.
     shared = mix({"a": {"preset": "coding", "share": 1.0}, "b": {"preset": "chat", "share": 3.0}})
     whole = mix({"a": {"preset": "coding"}})
     half, full = (columns(w.generate(7, duration_s=400.0), "a") for w in (shared, whole))
     n = len(half["arrival_s"])
     assert n < 0.4 * len(full["arrival_s"])
-    assert np.allclose(half["arrival_s"], 4 * full["arrival_s"][:n], rtol=1e-12)
+    assert np.isin(half["arrival_s"], full["arrival_s"]).all()
     for name in ("prompt_tokens", "thinking_tokens", "answer_tokens"):
         assert np.array_equal(half[name], full[name][:n]), name
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    [
+        {"kind": "gamma", "rate_rps": 5.0, "cv": 3.0},
+        {"kind": "deterministic", "rate_rps": 5.0},
+        {"kind": "bursts", "rate_rps": 5.0, "mean_size": 9},
+    ],
+)
+def test_classes_that_share_arrivals_arrive_by_them_together(arrivals):
+    classes = {
+        name: {"preset": "chat", "share": share} for name, share in (("a", 1), ("b", 2), ("c", 5))
+    }
+    batch = mix(classes, arrivals=arrivals).generate(3, duration_s=2000.0)
+    alone = mix({"a": {"preset": "chat"}}, arrivals=arrivals).generate(3, duration_s=2000.0)
+    assert np.array_equal(batch.arrival_s, alone.arrival_s)
+    share = np.bincount(batch.class_id) / len(batch)
+    assert share == pytest.approx([0.125, 0.25, 0.625], abs=4 * 0.5 / np.sqrt(len(batch)))
 
 
 def test_shares_and_the_end_of_a_mix():
@@ -194,9 +235,12 @@ def test_shares_and_the_end_of_a_mix():
 
 def test_all_at_once_is_divided_by_share():
     classes = {"a": {"preset": "chat", "share": 3.0}, "b": {"preset": "coding", "share": 1.0}}
-    batch = mix(classes, arrivals={"kind": "all_at_once"}, num_requests=100).generate(0)
+    batch = mix(classes, arrivals={"kind": "all_at_once"}, num_requests=1000).generate(0)
     assert (batch.arrival_s == 0).all()
-    assert np.bincount(batch.class_id).tolist() == [75, 25]
+    assert len(batch) == 1000
+    assert (batch.class_id == 0).mean() == pytest.approx(0.75, abs=0.05)
+    with pytest.raises(ValidationError, match="all_at_once is for the whole mix"):
+        mix({"a": {"preset": "chat", "arrivals": {"kind": "all_at_once"}}})
 
 
 def test_clients_values_and_targets_travel_along():
@@ -211,7 +255,7 @@ def test_clients_values_and_targets_travel_along():
     assert np.array_equal(batch.client_id == 1, batch.class_id == 2)
     assert batch.class_slo == {"a": {"ttft_s": 1.0}}
     assert batch.class_value_usd == {"a": 0.01}
-    assert batch.provenance["a: queries"].startswith("drawn: poisson")
+    assert batch.provenance["a: queries"] == "drawn: 0.333 of poisson, 5 requests/s"
 
 
 @pytest.mark.parametrize(
@@ -221,7 +265,19 @@ def test_clients_values_and_targets_travel_along():
         ({"preset": "chat", "output_tokens": {"kind": "constant", "tokens": 5}}, "go together"),
         ({"prompt_tokens": {"kind": "constant", "tokens": 5}}, "either answer_tokens or output"),
         ({"preset": "chat", "prompt_tokens": {"kind": "constant", "tokens": 0}}, "at least 1"),
-        ({"preset": "gpqa", "thinking_tokens": {"kind": "constant", "tokens": 9}}, "follow from"),
+        (
+            {"thinking_tokens": {"kind": "constant", "tokens": 9}, **OUTPUT},
+            "thinking_tokens follow from",
+        ),
+        ({"preset": "gpqa", "answer_tokens": {"kind": "constant", "tokens": 9}}, "thinking_tokens"),
+        (
+            {
+                "preset": "chat",
+                "correlation": {"prompt_thinking": 0.9},
+                "difficulty": {"thinking_correlation": 0.6},
+            },
+            "contradict each other",
+        ),
         ({"preset": "chat", "difficulty": {"a": 0}}, "greater than 0"),
         (
             {"preset": "chat", "session": {"requests_per_turn": {"kind": "geometric", "mean": 2}}},
@@ -244,9 +300,25 @@ def test_a_mix_must_be_able_to_arrive():
 def test_a_mix_dumped_and_read_again_is_the_same():
     workload = mix(
         {"a": {"preset": "agentic_coding", "session": {"turns": {"kind": "constant", "count": 2}}},
-         "b": {"preset": "gpqa", "answer_tokens": {"kind": "constant", "tokens": 3}}},
+         "b": {"preset": "gpqa", "answer_tokens": {"kind": "constant", "tokens": 3},
+               "thinking_tokens": {"kind": "constant", "tokens": 9}},
+         "c": {"preset": "chat", **OUTPUT}},
     )  # fmt: skip
     again = MixWorkload.model_validate_json(workload.model_dump_json())
     assert again == workload
     assert workload.classes["a"].session.tool_result_tokens is not None  # the preset's
-    assert workload.classes["b"].output_tokens is None  # replaced by an answer of its own
+    assert workload.classes["b"].output_tokens is None  # replaced by parts of its own
+    assert workload.classes["c"].answer_tokens is None
+
+
+def test_an_empty_class_keeps_the_segments_of_its_neighbours_apart():
+    own = {"arrivals": {"kind": "poisson", "rate_rps": 1.0}, "shared_prefix_tokens": 50}
+    rare = {"preset": "chat", "arrivals": {"kind": "poisson", "rate_rps": 1e-8}}
+    classes = {"a": {"preset": "chat", **own}, "rare": rare, "b": {"preset": "chat", **own}}
+    batch = mix(classes).generate(0, duration_s=50.0)
+    segments = [
+        set(batch.segments.take(np.flatnonzero(batch.class_id == k)).segment_id.tolist())
+        for k in (0, 2)
+    ]
+    assert segments[0].isdisjoint(segments[1])
+    assert len(segments[0]) == (batch.class_id == 0).sum() + 1

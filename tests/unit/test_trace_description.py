@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.prefix import PromptSegments
 from workloads.batch import Sessions
 from workloads.description import describe
 from workloads.description.arrivals import arrival_statistics
 from workloads.description.groups import session_statistics, share_statistics
 from workloads.description.lengths import length_statistics
 from workloads.description.reuse import reusable_tokens
-from workloads.prefix import PromptSegments
 from workloads.traces import TraceRows
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from simulator.errors import InputError
+from simulator.prefix import PromptSegments
 from workloads.batch import RequestBatch, Sessions
-from workloads.prefix import PromptSegments
 from workloads.traces import read_trace, rows_to_batch
 from workloads.traces.writers import WRITERS, format_of, write_trace
 from workloads.traces.writers.mooncake import block_hashes

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InputError, Problem
+from simulator.prefix import PromptSegments
 from simulator.registry import Registry
 from workloads.batch import RequestBatch, Sessions
-from workloads.prefix import PromptSegments
 from workloads.traces.parsing.head import Head
 from workloads.traces.parsing.problems import malformed
 from workloads.traces.parsing.source import Source, read_bytes

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from simulator.errors import InputError, Problem
+from simulator.prefix import PromptSegments
 from workloads.batch import Sessions
-from workloads.prefix import PromptSegments
 from workloads.traces.base import READERS, TraceRows, usable_rows
 from workloads.traces.parsing.head import Head
 from workloads.traces.parsing.json_array import array_items

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InputError, Problem
-from workloads.prefix import PromptSegments
+from simulator.prefix import PromptSegments
 from workloads.traces.parsing.columns import Lists, Piece
 from workloads.traces.parsing.problems import BadRows
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InputError, Problem
-from workloads.prefix import PromptSegments
+from simulator.prefix import PromptSegments
 from workloads.traces.parsing.blocks import check_blocks, segments_of_blocks
 from workloads.traces.parsing.columns import MISSING, Lists, Piece, Table
 from workloads.traces.parsing.problems import BadRows

@@ -20,7 +20,8 @@ def sessions(table: Table, rows: NDArray[np.int64], file: str) -> Sessions | Non
     none = np.full(n, -1, dtype=np.int64)
     session_id = table.identities("session_id") if "session_id" in table else none
     after = table.whole("after", -1)
-    if (session_id < 0).all() and after is None:
+    query_id = table.whole("query_id", -1)
+    if (session_id < 0).all() and after is None and query_id is None:
         return None
     session_id = session_id[rows]
     turn = _turns(table, session_id, rows, file)
@@ -34,7 +35,6 @@ def sessions(table: Table, rows: NDArray[np.int64], file: str) -> Sessions | Non
         named = place[np.where(after < 0, n, np.minimum(after, n))][rows]
         named = np.where(named < np.arange(len(rows)), named, -1)
         before = np.where(after[rows] >= 0, named, before)
-    query_id = table.whole("query_id", -1)
     if query_id is not None:
         query_id = query_id[rows]
         alone = query_id < 0

@@ -8,8 +8,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.prefix import PromptSegments
 from workloads.batch import RequestBatch
-from workloads.prefix import PromptSegments
 
 BLOCK_SIZE = 512
 CHUNK_ROWS = 1 << 15
