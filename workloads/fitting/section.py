@@ -17,11 +17,15 @@ ENDS = ("num_requests", "duration_s")
 
 @dataclass(frozen=True, eq=False)
 class FittedClass:
-    """The fields of one class of queries, with remarks: field -> lines that explain it."""
+    """The fields of one class of queries, with remarks: field -> lines that explain it.
+
+    lost: what of its lengths is not reproduced.
+    """
 
     fields: dict[str, Any]
     remarks: dict[str, list[str]]
     lengths: dict[str, FittedLengths]
+    lost: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)

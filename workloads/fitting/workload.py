@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -11,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.fitting.arrivals import FittedArrivals, as_process, fit_arrivals, simulated_cv
-from workloads.fitting.choice import FittedLengths, fit_lengths
-from workloads.fitting.dependence import LARGEST, correlations, possible
+from workloads.fitting.choice import fit_lengths
 from workloads.fitting.gap_statistics import gap_cv
+from workloads.fitting.joint import fit_joint
 from workloads.fitting.sample import LengthSample
 from workloads.fitting.section import (
     FittedClass,
@@ -21,7 +20,6 @@ from workloads.fitting.section import (
     arrival_remarks,
     length_remarks,
 )
-from workloads.laws.copula import split_variance
 from workloads.traces import TraceRows
 
 LEAST_ROWS = 100
@@ -52,7 +50,7 @@ def fit_workload(rows: TraceRows) -> FittedWorkload:
         lost.append(f"which of {len(parts)} classes a request belongs to")
     only = _fit_class(rows, np.arange(len(rows)), together)
     fields = {"kind": "synthetic", "class_name": CLASS, **only.fields, **together.ends}
-    return FittedWorkload(fields, {CLASS: only}, [*lost, *together.notes])
+    return FittedWorkload(fields, {CLASS: only}, [*lost, *together.notes, *only.lost])
 
 
 def _mix(
@@ -74,7 +72,7 @@ def _mix(
             classes = {name: _fit_class(rows, parts[name], own[name]) for name in parts}
             fields = {"kind": "mix", "classes": {n: c.fields for n, c in classes.items()}, **ends}
             notes = sorted({note for each in own.values() for note in each.notes})
-            return FittedWorkload(fields, classes, [*lost, *notes])
+            return FittedWorkload(fields, classes, [*lost, *notes, *_lost_in(classes)])
     shared = fit_arrivals(rows.arrival_s, shares=tuple(shares.values()))
     if target is None or shared.simulated_cv is None:
         return None
@@ -89,7 +87,7 @@ def _mix(
     }
     lost.append("every class has the same rate profile")
     remarks = arrival_remarks(shared, len(rows))
-    return FittedWorkload(fields, classes, [*lost, *shared.notes], remarks)
+    return FittedWorkload(fields, classes, [*lost, *shared.notes, *_lost_in(classes)], remarks)
 
 
 def _classes(rows: TraceRows) -> dict[str, NDArray[np.int64]]:
@@ -139,48 +137,13 @@ def _fit_class(
         lengths[name] = fitted
         fields[f"{name}_tokens"] = fitted.fields
         remarks[f"{name}_tokens"] = length_remarks(fitted)
-    dependence, notes = _correlation(columns, lengths)
-    if dependence:
-        fields["correlation"] = dependence
-        source = "of normal scores, from the rank correlations of the rows"
-        remarks["correlation"] = [source, *notes]
-    return FittedClass(fields, remarks, lengths)
+    laws = {name: fitted.law for name, fitted in lengths.items()}
+    joint = fit_joint(columns, laws, LEAST_ROWS)
+    return FittedClass(fields | joint.fields, remarks | joint.remarks, lengths, joint.lost)
 
 
-def _correlation(
-    columns: dict[str, NDArray[np.int64]], lengths: dict[str, FittedLengths]
-) -> tuple[dict[str, float], list[str]]:
-    """The `correlation` field, and remarks on it.
-
-    Thinking is correlated through its problem, which decides only part of it: the correlation with
-    the problem is larger by 1 / sqrt(that part).
-    """
-    if len(next(iter(columns.values()))) < LEAST_ROWS:
-        return {}, []
-    found = correlations(columns)
-    names, notes = list(columns), []
-    matrix = np.eye(len(names))
-    for i, first in enumerate(names):
-        for j in range(i + 1, len(names)):
-            score = found[f"{first}_{names[j]}"]["normal_score"]
-            matrix[i, j] = matrix[j, i] = score
-    if "thinking" in names:
-        k, part = names.index("thinking"), split_variance(lengths["thinking"].law)
-        larger = 1 / math.sqrt(part) if part > 0.05 else 0.0
-        off = np.arange(len(names)) != k
-        matrix[k, off] *= larger
-        matrix[off, k] *= larger
-        if part > 0:
-            notes.append(f"thinking is correlated through its problem: x {larger:.3f}")
-    matrix = np.clip(matrix, -LARGEST, LARGEST)
-    np.fill_diagonal(matrix, 1.0)
-    matrix = possible(matrix)
-    pairs = {
-        f"{first}_{names[j]}": round(float(matrix[i, j]), 4)
-        for i, first in enumerate(names)
-        for j in range(i + 1, len(names))
-    }
-    return {pair: value for pair, value in pairs.items() if value}, notes
+def _lost_in(classes: dict[str, FittedClass]) -> list[str]:
+    return [f"class {name}: {line}" for name, each in classes.items() for line in each.lost]
 
 
 def _lost(rows: TraceRows) -> list[str]:
