@@ -95,6 +95,7 @@ class RequestBatch:
     max_tokens: int64[n], cap on thinking + answer tokens, 0 for none.
     class_id, client_id: int32[n], indices into `class_names` and `client_names`.
     difficulty: float64[n] in [0, 1] of the query behind each request, NaN where unknown.
+    records_thinking: False where answer_tokens are all that was generated, thinking included.
     provenance: column -> where its values come from, "trace: ..." or "drawn: ...".
     dropped: reason -> rows that a trace reader left out.
     closed_loop: who sends the requests, if arrival_s is not known beforehand (all 0 then).
@@ -120,6 +121,7 @@ class RequestBatch:
     difficulty: NDArray[np.float64] | None = None
     sessions: Sessions | None = None
     segments: PromptSegments | None = None
+    records_thinking: bool = True
     class_slo: dict[str, dict[str, float]] = field(default_factory=dict)
     class_value_usd: dict[str, float] = field(default_factory=dict)
 

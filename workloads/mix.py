@@ -39,8 +39,12 @@ class MixWorkload(DrawnWorkload):
                 raise ValueError(f"class {name} needs arrivals, or the mix does")
             if isinstance(each.arrivals or self.arrivals, ClosedLoopArrivals):
                 raise ValueError("a mix has no closed loop: use kind synthetic for that")
+            if each.arrivals is not None and each.share is not None:
+                raise ValueError(f"class {name} has arrivals of its own: it takes no share")
             if isinstance(each.arrivals, AllAtOnceArrivals):
                 raise ValueError(f"all_at_once is for the whole mix, not for class {name}")
+        if self.arrivals is not None and all(each.arrivals for each in self.classes.values()):
+            raise ValueError("every class has arrivals of its own: nobody takes those of the mix")
         return self
 
     def generate(
@@ -63,7 +67,7 @@ class MixWorkload(DrawnWorkload):
             )
             batches.append(batch)
             what = "sessions" if each.session else "queries"
-            provenance[f"{name}: {what}"] = f"drawn: {self._arrivals_of(each)}"
+            provenance[f"{name}: {what}"] = f"drawn: {self._arrivals_of(name)}"
             provenance |= {f"{name}: {key}": text for key, text in batch.provenance.items()}
         classes = self.classes.items()
         return replace(
@@ -82,18 +86,26 @@ class MixWorkload(DrawnWorkload):
             for name, each in self.classes.items()
             if each.arrivals is not None
         }
-        sharing = {name: each.share for name, each in self.classes.items() if not each.arrivals}
+        sharing = self._shares()
         if sharing:
             assert self.arrivals is not None
             all_s = self.arrivals.times(seed, "", count=self.num_requests, duration_s=duration_s)
-            below = np.cumsum([*sharing.values()]) / sum(sharing.values())
+            below = np.cumsum([*sharing.values()])
             which = np.searchsorted(below[:-1], luck(seed, "class", "", len(all_s)), side="right")
             starts_s |= {name: all_s[which == k] for k, name in enumerate(sharing)}
         return starts_s
 
-    def _arrivals_of(self, each: TaskClass) -> str:
+    def _shares(self) -> dict[str, float]:
+        """What part of the mix's arrivals each class takes that has none of its own; sum 1."""
+        sharing = {n: c.share or 1.0 for n, c in self.classes.items() if c.arrivals is None}
+        total = sum(sharing.values())
+        return {name: share / total for name, share in sharing.items()}
+
+    def _arrivals_of(self, name: str) -> str:
+        each = self.classes[name]
         if each.arrivals is not None:
-            return each.arrivals.describe()
-        assert self.arrivals is not None
-        total = sum(other.share for other in self.classes.values() if not other.arrivals)
-        return f"{each.share / total:.3g} of {self.arrivals.describe()}"
+            words = each.arrivals.describe()
+        else:
+            assert self.arrivals is not None
+            words = f"{self._shares()[name]:.3g} of {self.arrivals.describe()}"
+        return words.replace("requests/s", "sessions/s") if each.session else words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from abc import abstractmethod
 from typing import Annotated, Literal
@@ -11,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from workloads.laws.checks import NOT_DESCENDING, Probabilities, require_quantiles
 from workloads.schema import Section
 
 MAX_COUNT = 1_000_000
-Probabilities = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=2)]
 MAX_PAUSE_S = 1e9
 
 
@@ -92,12 +91,14 @@ class QuantilesCount(CountLaw):
     """
 
     kind: Literal["quantiles"] = "quantiles"
-    probabilities: Probabilities = Field(strict=False)
-    counts: tuple[Annotated[int, Field(ge=1, le=MAX_COUNT)], ...] = Field(strict=False)
+    probabilities: Probabilities
+    counts: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_COUNT)], ...], NOT_DESCENDING] = (
+        Field(strict=False, min_length=2)
+    )
 
     @model_validator(mode="after")
-    def _ascending(self) -> QuantilesCount:
-        _require_quantiles(self.probabilities, self.counts, "counts")
+    def _in_pairs(self) -> QuantilesCount:
+        require_quantiles(self.probabilities, self.counts, "counts")
         return self
 
     def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -195,12 +196,14 @@ class QuantilesPause(PauseLaw):
     """
 
     kind: Literal["quantiles"] = "quantiles"
-    probabilities: Probabilities = Field(strict=False)
-    seconds: tuple[Annotated[float, Field(gt=0, le=MAX_PAUSE_S)], ...] = Field(strict=False)
+    probabilities: Probabilities
+    seconds: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=MAX_PAUSE_S)], ...], NOT_DESCENDING
+    ] = Field(strict=False, min_length=2)
 
     @model_validator(mode="after")
-    def _ascending(self) -> QuantilesPause:
-        _require_quantiles(self.probabilities, self.seconds, "seconds")
+    def _in_pairs(self) -> QuantilesPause:
+        require_quantiles(self.probabilities, self.seconds, "seconds")
         return self
 
     def quantile(self, uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -218,17 +221,3 @@ class QuantilesPause(PauseLaw):
 Pause = Annotated[
     ConstantPause | ExponentialPause | LognormalPause | QuantilesPause, Field(discriminator="kind")
 ]
-
-
-def _require_quantiles(
-    probabilities: tuple[float, ...], values: tuple[float, ...], name: str
-) -> None:
-    """Raises ValueError unless the lists are quantiles: equally long and ascending, from 0 to 1."""
-    if len(probabilities) != len(values):
-        raise ValueError(f"{len(probabilities)} probabilities need as many {name}")
-    if probabilities[0] != 0.0 or probabilities[-1] != 1.0:
-        raise ValueError("probabilities must begin with 0 and end with 1")
-    if any(low >= high for low, high in itertools.pairwise(probabilities)):
-        raise ValueError("probabilities must be ascending")
-    if any(low > high for low, high in itertools.pairwise(values)):
-        raise ValueError(f"{name} must not descend")

@@ -63,10 +63,12 @@ class SyntheticWorkload(QueryLaws, DrawnWorkload):
             self, seed, self.class_name, starts_s, session=self.session, most=self.num_requests
         )
         batch = self.bounded(batch, duration_s)
-        what = "arrival_s" if self.session is None else "sessions"
+        what, words = "arrival_s", self.arrivals.describe()
+        if self.session is not None:
+            what, words = "sessions", words.replace("requests/s", "sessions/s")
         return replace(
             batch,
-            provenance={what: f"drawn: {self.arrivals.describe()}", **batch.provenance},
+            provenance={what: f"drawn: {words}", **batch.provenance},
             closed_loop=self.arrivals.clients(seed, self.class_name, len(batch)),
         )
 

@@ -41,7 +41,7 @@ class TaskClass(QueryLaws):
     preset: str | None = Field(
         None, json_schema_extra=lambda schema: schema.update(enum=[*task_presets()])
     )
-    share: float = Field(1.0, gt=0, le=1e9)
+    share: float | None = Field(None, gt=0, le=1e9, description="Default 1.")
     arrivals: Arrivals | None = None
     session: SessionLaws | None = None
     client: str | None = Field(None, min_length=1)

@@ -100,7 +100,7 @@ class TraceWorkload(FileWorkload):
         if self.thinking_tokens is not None:
             law = self.thinking_tokens
             thinking = draw_lengths(law, seed, "thinking", self.class_name, n)
-            batch = replace(batch, thinking_tokens=thinking)
+            batch = replace(batch, thinking_tokens=thinking, records_thinking=True)
             provenance["thinking_tokens"] = f"drawn: {law.describe()}"
         elif rows.thinking_tokens is None:
             provenance["thinking_tokens"] = "none: the trace records no thinking"

@@ -57,7 +57,7 @@ def cli() -> None:
 def entry() -> NoReturn:
     """The console script: as `main`, without the second Python takes to tear its modules down."""
     # While modules load, Ctrl-C ends the process: some of them would swallow a KeyboardInterrupt.
-    # `ponder run` catches it again once it has something to clean up.
+    # Commands catch it again once they have something to clean up (`simulator.cli.interrupts`).
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     os._exit(_flushed(_exit_code(None)))

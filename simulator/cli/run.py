@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
+
+from simulator.cli.interrupts import catch_interrupts
 
 Progress = Callable[[float, int, int], None]
 
@@ -59,8 +60,7 @@ def command(
         from simulator.runner import simulate
 
         check_output_directory(directory)  # before the work, not after it
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see simulator.cli.main.entry
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        catch_interrupts()
         try:
             with _progress(shown=not quiet and sys.stderr.isatty()) as progress:
                 simulation = simulate(loaded, progress=progress)

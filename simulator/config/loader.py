@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from simulator.config.checks import check_experiment, check_pool, check_workload
 from simulator.config.experiment import MAX_SEED, Experiment, PoolSettings
@@ -81,8 +81,10 @@ def load_with_source(
 
 
 class _WorkloadFile(BaseModel):
-    """What `load_workload` looks at in a file; the rest of an experiment may stand there too."""
+    """A file that holds a workload and nothing of who serves it."""
 
+    model_config = ConfigDict(extra="forbid")
+    name: str = ""
     workload: AnyWorkload
     seed: int = Field(0, ge=0, le=MAX_SEED)
 
@@ -96,6 +98,9 @@ def load_workload(
     """
     changes, problems = _read_overrides(overrides)
     source = read_yaml(Path(path))
+    if "pools" in source.data:
+        experiment = load_experiment(path, overrides)
+        return experiment.workload, experiment.seed
     problems += source.problems
     problems += filter(None, [apply_override(source, change) for change in changes])
     problems += clean(source)

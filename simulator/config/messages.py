@@ -98,7 +98,10 @@ def _message(detail: Any, path: KeyPath, data: Any) -> str:
         items = "item" if count == 1 else "items"
         return f"must have {words} {count} {items}, not {context['actual_length']}"
     if kind == "string_pattern_mismatch":
-        return f"has characters that a name here cannot have: {_show(given)}"
+        return (
+            "has characters that a name here cannot have (letters, digits, _ and - are safe): "
+            f"{_show(given)}"
+        )
     if kind in ("value_error", "assertion_error"):
         return str(context.get("error") or detail["msg"])
     text = str(detail["msg"])

@@ -52,7 +52,10 @@ def test_a_day_is_not_its_mean():
 def test_agents_wait_for_turns_not_for_requests():
     shown = summary("agentic_coding")
     assert 2.0 < shown["median_tta_ms"] / shown["median_e2el_ms"] < 4.0
-    assert 120_000 < shown["median_tta_ms"] < 240_000
+    assert 60_000 < shown["median_tta_ms"] < 90_000
+    assert shown["verdict"] == "OK"
+    assert 0.5 < shown["offered_load"] < 0.7
+    assert not any("sessions bring" in note for note in shown["notes"])
     ratio = shown["total_input_tokens"] / shown["total_output_tokens"]
     assert 55 < ratio < 75
     assert any("beginning of an earlier request" in note for note in shown["notes"])
@@ -64,10 +67,10 @@ def test_hard_questions_make_easy_ones_wait():
         for rate in (0.55, 0.65, 0.75)
     )
     tails = [each["chat"]["p99_tta_ms"] for each in (calm, usual, busy)]
-    assert tails[0] < 20_000
-    assert tails[1] > 60_000
-    assert tails[2] > 120_000
-    assert usual["chat"]["p50_tta_ms"] < 10_000
+    assert tails[0] < 25_000
+    assert tails[1] > 100_000
+    assert tails[2] > 300_000
+    assert usual["chat"]["p50_tta_ms"] < 11_000
     hard = ("competition_math", "complex_proof")
     tokens = {n: e["total_thinking_tokens"] + e["total_answer_tokens"] for n, e in usual.items()}
     assert sum(tokens[name] for name in hard) > 0.5 * sum(tokens.values())

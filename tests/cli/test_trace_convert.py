@@ -6,6 +6,7 @@ import json
 import pytest
 
 from tests.trace_examples import AZURE, BURSTGPT, SHAREGPT
+from workloads.traces import read_trace
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_guesses_are_said(folder, ponder):
         done.out
     )
     lines = gzip.decompress((folder / "out.csv.gz").read_bytes()).decode().splitlines()
-    assert lines[2] == "0.0,4,0,1,,0,1,0.0,,0:4,-1 0"
+    assert lines[2] == "0.0,4,,1,,0,1,0.0,,0:4,-1 0"
     again = ponder("trace", "convert", "out.csv.gz", "-o", "out.parquet", "--from", "ponder")
     assert (again.code, (folder / "out.parquet").read_bytes()[:4]) == (0, b"PAR1")
 
@@ -75,3 +76,12 @@ def test_every_malformed_row_is_named(folder, ponder):
     assert done.errors[0] == "error: burst.csv:5: Timestamp: not a number: 'x'"
     assert done.errors[-1] == "error: burst.csv: ... and 10 more malformed rows"
     assert (folder / "out.csv").read_text() == "before"
+
+
+def test_what_was_not_recorded_stays_so(ponder, workdir):
+    (workdir / "azure.csv").write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n"
+    )
+    for suffix in ("jsonl", "csv", "parquet"):
+        assert ponder("trace", "convert", "azure.csv", "-o", f"out.{suffix}").code == 0
+        assert read_trace(workdir / f"out.{suffix}")[0].thinking_tokens is None

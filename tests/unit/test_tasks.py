@@ -176,7 +176,7 @@ def columns(batch, name):
 
 def test_another_class_changes_nothing_for_the_others():
     own = {"arrivals": {"kind": "poisson", "rate_rps": 2.0}}
-    alone = mix({"a": {"preset": "coding", **own}}).generate(7, duration_s=200.0)
+    alone = mix({"a": {"preset": "coding", **own}}, arrivals=None).generate(7, duration_s=200.0)
     both = mix(
         {
             "b": {"preset": "agentic_coding", **own},
@@ -214,6 +214,18 @@ def test_classes_that_share_arrivals_arrive_by_them_together(arrivals):
     assert np.array_equal(batch.arrival_s, alone.arrival_s)
     share = np.bincount(batch.class_id) / len(batch)
     assert share == pytest.approx([0.125, 0.25, 0.625], abs=4 * 0.5 / np.sqrt(len(batch)))
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ({"a": {"preset": "chat", "share": 2, "arrivals": POISSON}}, "it takes no share"),
+        ({"a": {"preset": "chat", "arrivals": POISSON}}, "nobody takes those of the mix"),
+    ],
+)
+def test_arrivals_that_would_be_passed_over_are_refused(classes, message):
+    with pytest.raises(ValidationError, match=message):
+        mix(classes)
 
 
 def test_shares_and_the_end_of_a_mix():
@@ -315,7 +327,7 @@ def test_an_empty_class_keeps_the_segments_of_its_neighbours_apart():
     own = {"arrivals": {"kind": "poisson", "rate_rps": 1.0}, "shared_prefix_tokens": 50}
     rare = {"preset": "chat", "arrivals": {"kind": "poisson", "rate_rps": 1e-8}}
     classes = {"a": {"preset": "chat", **own}, "rare": rare, "b": {"preset": "chat", **own}}
-    batch = mix(classes).generate(0, duration_s=50.0)
+    batch = mix(classes, arrivals=None).generate(0, duration_s=50.0)
     segments = [
         set(batch.segments.take(np.flatnonzero(batch.class_id == k)).segment_id.tolist())
         for k in (0, 2)

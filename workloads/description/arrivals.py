@@ -50,7 +50,7 @@ def arrival_statistics(arrival_s: NDArray[np.float64]) -> ArrivalStatistics:
     arrival_s = arrival_s - arrival_s[0]
     n, span_s = len(arrival_s), float(arrival_s[-1])
     step_s = sensible_step_s(arrival_s, count=SHOWN_COUNT, steps=SHOWN_STEPS) if span_s else 1.0
-    rates = rates_over_time(arrival_s, step_s, max(span_s, 1e-9))
+    rates = rates_over_time(arrival_s, step_s, span_s or step_s)
     # a last step that is hardly begun says nothing
     whole = rates[:-1] if len(rates) > 2 and span_s % step_s < step_s / 2 else rates
     ties = tie_share(arrival_s)

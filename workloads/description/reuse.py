@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.prefix import PromptSegments
 from workloads.batch import RequestBatch
-from workloads.prefix import PromptSegments
 from workloads.traces import TraceRows
 
 

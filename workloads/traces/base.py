@@ -125,6 +125,7 @@ def rows_to_batch(rows: TraceRows, provenance: dict[str, str] | None = None) -> 
         difficulty=rows.difficulty,
         sessions=rows.sessions,
         segments=rows.segments,
+        records_thinking=thinking is not None,
         provenance=provenance or {},
         dropped=dict(rows.dropped),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from simulator.cli.interrupts import catch_interrupts
 from simulator.cli.trace import options
 
 
@@ -43,6 +44,8 @@ def command(
     """
     from workloads.traces import READERS, read_trace, rows_to_batch
     from workloads.traces.writers import format_of, write_trace
+
+    catch_interrupts()
 
     target = format_of(out, target)
     given: dict[str, Any] = {"block_size": block_size, "tokenizer": tokenizer}

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from simulator.cli.interrupts import catch_interrupts
+
 
 @click.command("describe")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -28,6 +30,8 @@ def command(file: Path, format: str, plots: Path | None, as_json: bool) -> None:
     """
     from workloads.description import describe
     from workloads.traces import read_trace
+
+    catch_interrupts()
 
     rows, reader = read_trace(file, format)
     found = describe(rows, reader.title, file.name)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from simulator.cli.interrupts import catch_interrupts
+
 
 @click.command("fit")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -28,6 +30,8 @@ def command(file: Path, out: Path | None, format: str) -> None:
     from simulator.report import units
     from workloads.fitting.workload import fit_workload
     from workloads.traces import read_trace
+
+    catch_interrupts()
 
     rows, reader = read_trace(file, format)
     fitted = fit_workload(rows)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from simulator.cli.interrupts import catch_interrupts
 from simulator.cli.trace import options
 
 
@@ -14,9 +15,19 @@ from simulator.cli.trace import options
 @click.argument("workload", type=click.Path(path_type=Path))
 @options.out
 @options.target
-@click.option("--seed", type=click.IntRange(min=0), help="Seed, instead of the file's (or 0).")
-@click.option("--num-requests", type=click.IntRange(min=1), help="End after so many requests.")
-@click.option("--duration-s", type=click.FloatRange(min=0, min_open=True), help="End at this time.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), help="Seed, instead of the file's (or 0)."
+)
+@click.option(
+    "--num-requests",
+    type=click.IntRange(min=1),
+    help="End after so many requests, instead of where the file says.",
+)
+@click.option(
+    "--duration-s",
+    type=click.FloatRange(0, 1e9, min_open=True),
+    help="End at this time, instead of where the file says.",
+)
 @click.option(
     "--assumed-tpot-ms",
     type=click.FloatRange(min=0),
@@ -54,19 +65,18 @@ def command(
     from workloads.traces.writers import format_of, write_trace
     from workloads.workload import Workload
 
+    catch_interrupts()
     target = format_of(out, target)
     kind: Workload
     kind, own_seed = load_workload(workload, overrides)
-    if num_requests is not None:
-        kind = kind.limited(num_requests)
+    if num_requests is not None or duration_s is not None:
+        kind = kind.model_copy(update={kind.limit_field: num_requests, "duration_s": duration_s})
     if kind.is_closed_loop:
         message = "a closed loop has no times before it is served: give it other arrivals"
         raise InputError(Problem(message, file=str(workload), field="workload.arrivals"))
-    if duration_s is None and kind.needs_an_end:
+    if kind.needs_an_end:
         message = "must say how much: give --num-requests or --duration-s, or say it here"
         raise InputError(Problem(message, file=str(workload), field="workload"))
-    if duration_s is not None:
-        kind = kind.model_copy(update={"duration_s": duration_s})
     tokens = [0, 0, 0]
     end_s = 0.0
 

@@ -43,7 +43,11 @@ def trace_lengths(rows: TraceRows, found: Description, ax: Axes) -> Axes:
         which = _spread(above)
         colour, best = COLOURS[name], each.fitted.best
         label = name if best is None else f"{name}: {best.title}, KS {best.ks:.3f}"
-        ax.plot(positive.values[which], above[which], color=colour, lw=1.6, label=label)
+        values = np.concatenate(
+            ([1], positive.values[which])
+        )  # all are at least as long as the least
+        shares = np.concatenate((above[:1], above[which]))
+        ax.plot(values, shares, color=colour, lw=1.6, label=label)
         least = min(least, float(above[-1]))
         largest = max(largest, int(positive.values[-1]))
         if best is None:

@@ -33,10 +33,13 @@ def cells_of(batch: RequestBatch, written: int = 0) -> dict[str, Cells]:
 
     A column is there if requests of this kind have it, even if none of these does.
     """
+    recorded = None
+    if not batch.records_thinking:
+        recorded = np.zeros(len(batch), dtype=bool)
     columns = {
         "arrival_s": Cells(batch.arrival_s),
         "prompt_tokens": Cells(batch.prompt_tokens),
-        "thinking_tokens": Cells(batch.thinking_tokens),
+        "thinking_tokens": Cells(batch.thinking_tokens, recorded),
         "answer_tokens": Cells(batch.answer_tokens),
         "max_tokens": Cells(batch.max_tokens, batch.max_tokens > 0),
     }
