@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.fitting.sample import Bins, LengthSample
+from workloads.laws.families import pareto_tail
 
 HILL_SHARE = 0.01
 HILL_LEAST = 50
@@ -43,16 +44,7 @@ class GpdTail:
 
     def survival(self, excess: NDArray[np.float64]) -> NDArray[np.float64]:
         """P(X - threshold > excess), given that X is above the threshold."""
-        return gpd_survival(excess, self.xi, self.scale)
-
-
-def gpd_survival(excess: NDArray[np.float64], xi: float, scale: float) -> NDArray[np.float64]:
-    """P(excess > x) of the generalised Pareto, xi of either sign."""
-    scaled = np.maximum(np.asarray(excess, dtype=np.float64), 0.0) / scale
-    if abs(xi) < 1e-8:
-        return np.exp(-scaled)
-    with np.errstate(divide="ignore"):
-        return np.exp(-np.log(np.maximum(1.0 + xi * scaled, 0.0)) / xi)
+        return pareto_tail(self.xi, self.scale, excess)
 
 
 def hill(sample: LengthSample) -> Hill | None:
@@ -101,8 +93,8 @@ def fit_gpd_tail(sample: LengthSample, quantile: float = 0.95) -> GpdTail | None
         xi, scale = float(at[0]), float(np.exp(np.clip(at[1], -20, 30)))
         if not XI_BOUNDS[0] <= xi <= XI_BOUNDS[1]:
             return 1e6
-        below = gpd_survival(bins.lower, xi, scale)
-        above = np.where(np.isinf(bins.upper), 0.0, gpd_survival(bins.upper, xi, scale))
+        below = pareto_tail(xi, scale, bins.lower)
+        above = np.where(np.isinf(bins.upper), 0.0, pareto_tail(xi, scale, bins.upper))
         return -bins.log_likelihood(below - above) / total
 
     at = np.array([0.1, np.log(max(mean, 0.5))])

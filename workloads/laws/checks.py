@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 
 def _sums_to_one(weights: tuple[float, ...]) -> tuple[float, ...]:
@@ -27,6 +27,42 @@ def ascending(edges: tuple[float, ...]) -> tuple[float, ...]:
     if any(low >= high for low, high in itertools.pairwise(edges)):
         raise ValueError("edges must be ascending")
     return edges
+
+
+def _from_zero_to_one(probabilities: tuple[float, ...]) -> tuple[float, ...]:
+    if probabilities[0] != 0.0 or probabilities[-1] != 1.0:
+        raise ValueError(
+            "probabilities must begin with 0 and end with 1: the smallest and the largest value"
+        )
+    if any(low >= high for low, high in itertools.pairwise(probabilities)):
+        raise ValueError("probabilities must be ascending")
+    return probabilities
+
+
+Probabilities = Annotated[
+    tuple[Annotated[float, Field(ge=0, le=1)], ...],
+    Field(strict=False, min_length=2),
+    AfterValidator(_from_zero_to_one),
+]
+"""Those of quantiles: ascending from 0 to 1."""
+
+
+def _not_descending(values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+    if any(low > high for low, high in itertools.pairwise(values)):
+        raise ValueError(f"{info.field_name} must not descend")
+    return values
+
+
+NOT_DESCENDING = AfterValidator(_not_descending)
+"""Of the values at those probabilities: none is below the one before it."""
+
+
+def require_quantiles(probabilities: Sequence[float], values: Sequence[float], name: str) -> None:
+    """Of quantiles: a value for each probability."""
+    if len(probabilities) != len(values):
+        raise ValueError(
+            f"{len(probabilities)} probabilities need as many {name}, there are {len(values)}"
+        )
 
 
 def require_components(names: Sequence[str], columns: Sequence[Sequence[float]]) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import lru_cache
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from workloads.batch import MAX_TOKENS
+from workloads.laws.checks import NOT_DESCENDING, Probabilities, require_quantiles
 from workloads.laws.continuous import ContinuousLaw
 from workloads.laws.law import Law, Tokens, require_ordered
 
-Probability = Annotated[float, Field(ge=0, le=1)]
 Quantile = Annotated[float, Field(ge=0, le=MAX_TOKENS)]
 Weight = Annotated[float, Field(ge=0)]
 
@@ -27,34 +26,12 @@ class QuantilesLength(ContinuousLaw):
     """
 
     kind: Literal["quantiles"] = "quantiles"
-    probabilities: tuple[Probability, ...] = Field(strict=False, min_length=2)
-    tokens: tuple[Quantile, ...] = Field(strict=False, min_length=2)
-
-    @field_validator("probabilities")
-    @classmethod
-    def _from_0_to_1(cls, probabilities: tuple[float, ...]) -> tuple[float, ...]:
-        if probabilities[0] != 0 or probabilities[-1] != 1:
-            raise ValueError(
-                "probabilities must begin with 0 and end with 1: the shortest and longest length"
-            )
-        if any(low >= high for low, high in itertools.pairwise(probabilities)):
-            raise ValueError("probabilities must be ascending")
-        return probabilities
-
-    @field_validator("tokens")
-    @classmethod
-    def _not_descending(cls, tokens: tuple[float, ...]) -> tuple[float, ...]:
-        if any(low > high for low, high in itertools.pairwise(tokens)):
-            raise ValueError("tokens must not descend")
-        return tokens
+    probabilities: Probabilities
+    tokens: Annotated[tuple[Quantile, ...], NOT_DESCENDING] = Field(strict=False, min_length=2)
 
     @model_validator(mode="after")
     def _in_pairs(self) -> QuantilesLength:
-        if len(self.probabilities) != len(self.tokens):
-            raise ValueError(
-                f"{len(self.probabilities)} probabilities need as many tokens, "
-                f"there are {len(self.tokens)}"
-            )
+        require_quantiles(self.probabilities, self.tokens, "tokens")
         return self
 
     def support(self) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.rng import uniforms
+from workloads.laws.ratio import split_output
 from workloads.population.model import WINDOW_S, Client, ClientLengths, Population
 from workloads.processes.gaps import Family, equilibrium_gap, gamma_gaps, weibull_gaps
 
@@ -94,9 +95,7 @@ def token_counts(
     output = lengths.output.quantile(luck("output"))
     if lengths.ratio is None:
         return prompt, np.zeros_like(output), output
-    share = lengths.ratio.quantile(luck("ratio"))
-    thinking = np.minimum(np.rint(output * share).astype(np.int64), output - 1)
-    return prompt, thinking, output - thinking
+    return prompt, *split_output(output, lengths.ratio.quantile(luck("ratio")))
 
 
 class Requests(NamedTuple):
