@@ -56,6 +56,7 @@ def test_narrow_thinking_keeps_its_correlation(sigma: float, shared: float) -> N
     assert ranks(batch) == pytest.approx(ranks(rows), abs=0.04)
     assert np.log(batch.thinking_tokens).std() == pytest.approx(sigma, rel=0.05)
     assert "rank correlation of" not in text
+    assert max(len(line) for line in text.splitlines()) <= 110
 
 
 def test_wide_thinking_has_the_usual_sigma() -> None:
@@ -65,6 +66,14 @@ def test_wide_thinking_has_the_usual_sigma() -> None:
     assert fitted.fields["correlation"]["prompt_thinking"] == pytest.approx(0.7 * larger, abs=0.02)
 
 
+@pytest.mark.parametrize(("sigma", "n"), [(0.0, 5_000), (0.2, 5_000), (0.2, 150)])
+def test_narrow_thinking_that_depends_on_nothing_is_left_alone(sigma: float, n: int) -> None:
+    fitted = fit_workload(made_rows(sigma, 0.0, n))
+    assert "within_problem_sigma" not in fitted.fields
+    assert not any("thinking" in pair for pair in fitted.fields.get("correlation", {}))
+    assert not any("rank" in line or "attempts" in line for line in fitted.lost)
+
+
 def test_ties_weaken_ranks_and_are_made_up_for() -> None:
     rows = made_rows(1.0, 0.8)
     thinking = np.where(rows.thinking_tokens < 1_300, 0, rows.thinking_tokens)
@@ -72,6 +81,14 @@ def test_ties_weaken_ranks_and_are_made_up_for() -> None:
     rows = made_rows(1.0, 0.8, thinking_tokens=thinking, prompt_tokens=prompt)
     batch = generated(fit_workload(rows).to_yaml([]))
     assert ranks(batch) == pytest.approx(ranks(rows), abs=0.04)
+
+
+def test_attempts_think_alike_where_nothing_else_gives_the_correlation() -> None:
+    rows = made_rows(0.25, 0.985)
+    fitted = fit_workload(rows)
+    assert fitted.fields["within_problem_sigma"] == 0
+    assert any("they think alike" in line for line in fitted.lost)
+    assert ranks(generated(fitted.to_yaml([]))) == pytest.approx(ranks(rows), abs=0.03)
 
 
 def test_what_cannot_be_kept_is_said() -> None:

@@ -21,8 +21,11 @@ NARROWER = (0.5, 0.25, 0.0)
 """Of the standard deviation of the logarithm of all thinking: what attempts at a problem get."""
 CLOSE, FAR = 0.02, 0.04
 """Rank correlations are met if they are off by no more, and said to be lost if by more."""
+CHANCE = 2.0  # standard deviations of a correlation that is 0
 _DRAWN, _ROUNDS = 1 << 15, 5
 _STREAMS = ("prompt", "thinking", "answer")
+
+Pair = tuple[int, int]  # of columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,81 +55,122 @@ def fit_joint(
     found = correlations({name: columns[name] for name in names})
     pairs = list(combinations(range(len(names)), 2))
     wanted = {(i, j): found[f"{names[i]}_{names[j]}"]["spearman"] for i, j in pairs}
-    scores = {pair: normal_score(rho) for pair, rho in wanted.items()}
-    best: tuple[float, dict[str, float], float | None, float] | None = None
-    for _ in range(_ROUNDS):
-        written, sigma, larger = _written(names, scores, columns, laws)
-        drawn = _drawn(written, WITHIN_SIGMA if sigma is None else sigma, names, laws)
-        ours = {(i, j): spearman(drawn[i], drawn[j]) for i, j in pairs}
-        off = max(abs(ours[pair] - wanted[pair]) for pair in pairs)
-        if best is None or off < best[0]:
-            best, reached = (off, written, sigma, larger), ours
-        if off <= CLOSE:
-            break
-        # ties weaken what ranks show of the scores: ask for more
-        for pair in pairs:
-            moved = scores[pair] + normal_score(wanted[pair]) - normal_score(ours[pair])
-            scores[pair] = float(np.clip(moved, -LARGEST, LARGEST))
-    assert best is not None
-    _, written, sigma, larger = best
+    if "thinking" in names and split_variance(laws["thinking"], WITHIN_SIGMA) == 0.0:
+        k = names.index("thinking")
+        of_thinking = {pair: rho for pair, rho in wanted.items() if k in pair}
+        if max(map(abs, of_thinking.values())) < CHANCE / math.sqrt(len(columns["thinking"])):
+            wanted |= dict.fromkeys(of_thinking, 0.0)  # no reason to assume another sigma
+    best = _closest(names, wanted, columns, laws)
     fields: dict[str, Any] = {}
     remarks: dict[str, list[str]] = {}
-    if sigma is not None:
-        fields["within_problem_sigma"] = sigma
+    if best.sigma is not None:
+        fields["within_problem_sigma"] = best.sigma
         remarks["within_problem_sigma"] = [
-            "assumed, a trace shows one attempt at a problem: the usual "
-            f"{WITHIN_SIGMA:g} leaves no room for the correlations of thinking"
+            "assumed, as a trace shows one attempt at a problem:",
+            f"with the usual {WITHIN_SIGMA:g} thinking can't be correlated as it is in the rows",
         ]
-    if written:
-        fields["correlation"] = written
+    if best.fields:
+        fields["correlation"] = best.fields
         remarks["correlation"] = ["of normal scores, from the rank correlations of the rows"]
-        if larger != 1.0:
-            through = f"thinking is correlated through its problem: x {larger:.3f}"
+        if best.larger > 1.0:
+            through = f"thinking is correlated through its problem: x {best.larger:.3f}"
             remarks["correlation"].append(through)
     lost = [
         f"the rank correlation of {names[i]} and {names[j]}, {wanted[i, j]:.2f}: "
-        f"drawn ones have {reached[i, j]:.2f}"
+        f"drawn ones have {best.reached[i, j]:.2f}"
         for i, j in pairs
-        if abs(reached[i, j] - wanted[i, j]) > FAR
+        if abs(best.reached[i, j] - wanted[i, j]) > FAR
     ]
+    if best.sigma == 0.0:
+        lost.append("how attempts at one problem differ: correlated so closely, they think alike")
     return Joint(fields, remarks, lost)
 
 
-def _written(
+@dataclass(frozen=True, eq=False)
+class _Copula:
+    """Fields of `correlation`, the `within_problem_sigma` if it is not the usual one, how much
+    larger correlations with the problem are, and the rank correlations of what is drawn.
+    """
+
+    fields: dict[str, float]
+    sigma: float | None
+    larger: float
+    reached: dict[Pair, float]
+
+
+def _closest(
     names: list[str],
-    scores: dict[tuple[int, int], float],
+    wanted: dict[Pair, float],
     columns: dict[str, NDArray[np.int64]],
     laws: dict[str, Law],
-) -> tuple[dict[str, float], float | None, float]:
-    """The `correlation` field that gives attempts these normal scores, the `within_problem_sigma`
-    if it is not the usual one, and how much larger correlations with the problem are.
-    """
+) -> _Copula:
+    """The copula whose draws have rank correlations closest to those wanted."""
+    scores = {pair: normal_score(rho) for pair, rho in wanted.items()}
+    tried = []
+    for _ in range(_ROUNDS):
+        copula = _copula(names, scores, columns, laws)
+        off = max(abs(copula.reached[pair] - rho) for pair, rho in wanted.items())
+        tried.append((off, copula))
+        if off <= CLOSE:
+            break
+        # ties weaken what ranks show of the scores: ask for more
+        for pair, rho in wanted.items():
+            moved = scores[pair] + normal_score(rho) - normal_score(copula.reached[pair])
+            scores[pair] = float(np.clip(moved, -LARGEST, LARGEST))
+    return min(tried, key=lambda each: each[0])[1]
+
+
+def _copula(
+    names: list[str],
+    scores: dict[Pair, float],
+    columns: dict[str, NDArray[np.int64]],
+    laws: dict[str, Law],
+) -> _Copula:
+    """The copula that gives attempts these normal scores, as near as there is one."""
     matrix = np.eye(len(names))
     for (i, j), score in scores.items():
         matrix[i, j] = matrix[j, i] = score
-    sigma, larger, asked = None, 1.0, matrix
+    sigma, larger = None, 1.0
     if "thinking" in names:
         k = names.index("thinking")
-        spread = float(np.log(np.maximum(columns["thinking"], 1)).std())
-        for sigma in (None, *(_round(part * spread) for part in NARROWER)):
-            icc = split_variance(laws["thinking"], WITHIN_SIGMA if sigma is None else sigma)
-            if icc == 0.0:
-                continue
-            larger = 1 / math.sqrt(icc)
-            asked = matrix.copy()
-            asked[k, :] *= larger
-            asked[:, k] *= larger
-            asked[k, k] = 1.0
-            if _fits(asked):
+        sigma, larger = _through_problem(matrix, k, columns["thinking"], laws["thinking"])
+        matrix = _enlarged(matrix, k, larger)
+    matrix = np.clip(matrix, -LARGEST, LARGEST)
+    np.fill_diagonal(matrix, 1.0)
+    matrix = possible(matrix)
+    rounded = {f"{names[i]}_{names[j]}": round(float(matrix[i, j]), 4) for i, j in scores}
+    fields = {pair: value for pair, value in rounded.items() if value}
+    drawn = _drawn(fields, WITHIN_SIGMA if sigma is None else sigma, names, laws)
+    reached = {(i, j): spearman(drawn[i], drawn[j]) for i, j in scores}
+    return _Copula(fields, sigma, larger, reached)
+
+
+def _through_problem(
+    matrix: NDArray[np.float64], k: int, thinking: NDArray[np.int64], law: Law
+) -> tuple[float | None, float]:
+    """The `within_problem_sigma`, None for the usual one, and by how much the correlations of
+    thinking, column `k` of the matrix of attempts, are larger for its problem.
+    """
+    spread = float(np.log(np.maximum(thinking, 1)).std())
+    found: tuple[float | None, float] = (None, 0.0)
+    if spread == 0.0 or not np.delete(matrix[k], k).any():
+        return found
+    for sigma in (None, *(_round(part * spread) for part in NARROWER)):
+        icc = split_variance(law, WITHIN_SIGMA if sigma is None else sigma)
+        if icc > 0.0:
+            found = sigma, 1 / math.sqrt(icc)
+            if _fits(_enlarged(matrix, k, found[1])):
                 break
-    asked = np.clip(asked, -LARGEST, LARGEST)
-    np.fill_diagonal(asked, 1.0)
-    asked = possible(asked)
-    rounded = {
-        f"{names[i]}_{names[j]}": round(float(asked[i, j]), 4)
-        for i, j in combinations(range(len(names)), 2)
-    }
-    return {pair: value for pair, value in rounded.items() if value}, sigma, larger
+    return found
+
+
+def _enlarged(matrix: NDArray[np.float64], k: int, factor: float) -> NDArray[np.float64]:
+    """The matrix with the correlations of column `k` times `factor`."""
+    off = np.arange(len(matrix)) != k
+    out = matrix.copy()
+    out[k, off] *= factor
+    out[off, k] *= factor
+    return out
 
 
 def _fits(matrix: NDArray[np.float64]) -> bool:
