@@ -99,8 +99,8 @@ def _message(detail: Any, path: KeyPath, data: Any) -> str:
         return f"must have {words} {count} {items}, not {context['actual_length']}"
     if kind == "string_pattern_mismatch":
         return (
-            "has characters that a name here cannot have (letters, digits, _ and - are safe): "
-            f"{_show(given)}"
+            f"has characters that a name here cannot have: {_show(given)}; letters, digits, _ and -"
+            " are safe"
         )
     if kind in ("value_error", "assertion_error"):
         return str(context.get("error") or detail["msg"])

@@ -17,6 +17,7 @@ from workloads.description.groups import SessionStatistics, ShareStatistics
 from workloads.description.lengths import PERCENTS, TAIL_PERCENT, LengthStatistics
 
 MANY_TIES = 0.02
+COARSE_TICKS = 0.1  # of the mean gap: from there on a clock changes the CV of gaps
 WIDE = 112  # columns that every percentile needs
 NARROW_PERCENTS = (10, 50, 90, 95, 99)
 BARS = "▁▂▃▄▅▆▇█"
@@ -215,10 +216,13 @@ def notes(found: Description) -> list[str]:
         words = "no common grid"
         if arrivals.tick_s is not None:
             words = f"a clock that ticks every {arrivals.tick_s:.4g} s"
-        lines.append(
-            f"{units.percent(arrivals.tie_share)} of requests have the time of the one before "
-            f"({words}): the CV of gaps and short-scale dispersion show the clock, not the traffic"
-        )
+        line = f"{units.percent(arrivals.tie_share)} of requests have the time of the one before"
+        tick_s, rate_rps = arrivals.tick_s, arrivals.rate_rps
+        if tick_s is None or rate_rps is None or tick_s * rate_rps > COARSE_TICKS:
+            words += "): the CV of gaps and short-scale dispersion show the clock, not the traffic"
+        else:
+            words += ")"
+        lines.append(f"{line} ({words}")
     if "thinking" not in found.lengths:
         lines.append("no thinking is recorded: answer tokens are all that was generated")
     if found.estimated:

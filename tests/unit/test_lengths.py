@@ -182,6 +182,6 @@ def test_draws_are_the_same_however_they_are_asked_for(monkeypatch):
     again = draw_lengths(law, 3, "thinking", "chat", 500, sample=1)
     assert abs(np.corrcoef(np.log(whole), np.log(again))[0, 1]) < 5 / np.sqrt(500)
     assert not np.array_equal(whole, draw_lengths(law, 3, "thinking", "code", 500))
-    monkeypatch.setattr("workloads.synthetic.CHUNK_ROWS", 33)  # however it is cut in pieces
+    monkeypatch.setattr("simulator.rng._ROWS_AT_ONCE", 33)  # however it is cut in pieces
     assert np.array_equal(whole, draw_lengths(law, 3, "thinking", "chat", 500))
     assert np.array_equal(again, draw_lengths(law, 3, "thinking", "chat", 500, sample=1))
