@@ -173,14 +173,6 @@ def test_few_requests_say_so() -> None:
     assert any("too few" in note for note in fitted.notes)
 
 
-def test_shares_of_one_process_keep_its_gaps_together() -> None:
-    times = gamma_times(1.6)
-    fitted = fit_arrivals(times, shares=(0.7, 0.3))
-    process = as_process(fitted.fields)
-    together = simulated_cv([process.scaled(0.7), process.scaled(0.3)], 4_000.0)
-    assert together == pytest.approx(gap_cv(times), rel=0.08)
-
-
 def test_a_class_keeps_its_place_in_the_trace() -> None:
     late = 5_000 + gamma_times(1.0, 4_000)
     fitted = fit_arrivals(late, span_s=(0.0, 7_000.0))

@@ -166,13 +166,17 @@ def test_small_classes_are_put_together() -> None:
     assert loaded(fitted.to_yaml([])).generate(0).class_names == ("chat", "other")
 
 
-def test_classes_that_come_all_at_once_are_fitted_as_one() -> None:
-    kinds = np.concatenate((np.zeros(300), np.ones(300)))
+@pytest.mark.parametrize("times", [np.zeros(600), np.arange(600.0)])
+def test_classes_share_arrivals_that_cannot_be_taken_apart(times: np.ndarray) -> None:
+    kinds = np.concatenate((np.zeros(200), np.ones(400)))
     rows = classed(kinds, ("a", "b"))
-    rows = TraceRows(**(vars(rows) | {"arrival_s": np.zeros(600)}))
+    rows = TraceRows(**(vars(rows) | {"arrival_s": times}))
     fitted = fit_workload(rows)
-    assert fitted.fields["kind"] == "synthetic"
-    assert "which of 2 classes" in fitted.to_yaml([])
+    assert fitted.fields["kind"] == "mix"
+    assert "which class comes when" in fitted.to_yaml([])
+    batch = loaded(fitted.to_yaml([])).generate(0)
+    assert len(batch) == 600
+    assert (batch.class_id == 1).mean() == pytest.approx(2 / 3, abs=0.08)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,6 @@ def fit_arrivals(
     arrival_s: NDArray[np.float64],
     *,
     span_s: tuple[float, float] | None = None,
-    shares: tuple[float, ...] = (1.0,),
 ) -> FittedArrivals:
     """The process that reproduces the rate over time, the CV of the gaps and simultaneous arrivals.
 
@@ -60,8 +59,7 @@ def fit_arrivals(
     renewal process on a clock that follows the rate; its CV is chosen by simulating the process, so
     that the gaps' CV comes out as recorded. Times that a coarse clock has rounded are drawn in
     batches at its ticks. `span_s` is when recording began and ended, by default the first arrival
-    and a mean gap after the last. With `shares` the process is divided among classes that arrive
-    independently, each at its share of the rate; the CV is that of all of them together.
+    and a mean gap after the last.
     """
     together = arrival_s[-1] == arrival_s[0]
     arrival_s = arrival_s - (arrival_s[0] if span_s is None else span_s[0])
@@ -88,7 +86,7 @@ def fit_arrivals(
         return FittedArrivals(fields, {"num_requests": n}, cv, 0.0, ())
     fields, simulated = _profile(arrival_s, end_s, tick_s), None
     if cv is not None and n >= FEW:
-        fields, simulated = _with_cv(fields, arrival_s, end_s, cv, shares)
+        fields, simulated = _with_cv(fields, arrival_s, end_s, cv)
     elif cv is not None:
         notes.append(f"{n} requests are too few to say how irregular gaps are: Poisson is assumed")
     return FittedArrivals(fields, {"duration_s": _round(end_s)}, cv, simulated, tuple(notes))
@@ -148,7 +146,6 @@ def _with_cv(
     arrival_s: NDArray[np.float64],
     end_s: float,
     target: float,
-    shares: tuple[float, ...],
 ) -> tuple[dict[str, Any], float]:
     """The fields with the `cv` whose process has gaps of CV `target`, and the CV it has.
 
@@ -157,9 +154,7 @@ def _with_cv(
     runs = _RUNS if len(arrival_s) <= LARGE else 1  # a long run varies little
 
     def simulated(cv: float) -> float:
-        process = as_process(fields | {"cv": cv})
-        parts = [process if share == 1 else process.scaled(share) for share in shares]
-        return simulated_cv(parts, end_s, runs)
+        return simulated_cv([as_process(fields | {"cv": cv})], end_s, runs)
 
     low, high = max(LEAST_CV, 0.02), min(MOST_CV, 40.0)
     best = (math.inf, 1.0, 0.0)

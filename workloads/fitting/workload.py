@@ -25,29 +25,25 @@ from workloads.traces import TraceRows
 LEAST_ROWS = 100
 """A class of fewer rows is not fitted by itself; such classes are put together."""
 CLASS, OTHER = "trace", "other"  # what the only class, and the small ones together, are called
-CV_CLOSE, CV_MOST = 0.05, 0.08
-"""How far the CV of the gaps of all classes together may be off, for a first try and for a mix."""
+CV_CLOSE = 0.05
+"""How far the CV of the gaps may be off where classes arrive by themselves."""
 
 
 def fit_workload(rows: TraceRows) -> FittedWorkload:
     """A generator of requests like those of `rows`.
 
-    One class is a `synthetic` workload, several are a `mix`: with arrivals of their own or with
-    shares of one process, whichever has gaps more like the trace's. Where classes depend on each
-    other so much that neither has, the classes are fitted as one. Raises ValueError if there are
-    no rows.
+    One class is a `synthetic` workload, several are a `mix`: with arrivals of their own if those
+    together have gaps like the trace's, else with shares of one process. Raises ValueError if there
+    are no rows.
     """
     if not len(rows):
         raise ValueError("no rows")
     lost = _lost(rows)
     parts = _classes(rows)
     together = fit_arrivals(rows.arrival_s)
-    if len(parts) > 1 and "duration_s" in together.ends:
-        mix = _mix(rows, parts, together)
-        if mix is not None:
-            return replace(mix, lost=[*lost, *mix.lost])
     if len(parts) > 1:
-        lost.append(f"which of {len(parts)} classes a request belongs to")
+        mix = _mix(rows, parts, together)
+        return replace(mix, lost=[*lost, *mix.lost])
     only = _fit_class(rows, np.arange(len(rows)), together)
     fields = {"kind": "synthetic", "class_name": CLASS, **only.fields, **together.ends}
     return FittedWorkload(fields, {CLASS: only}, [*lost, *together.notes, *only.lost])
@@ -55,39 +51,45 @@ def fit_workload(rows: TraceRows) -> FittedWorkload:
 
 def _mix(
     rows: TraceRows, parts: dict[str, NDArray[np.int64]], together: FittedArrivals
-) -> FittedWorkload | None:
-    """The classes as a mix; None if their gaps together are not like the trace's."""
+) -> FittedWorkload:
+    """The classes as a mix."""
+    own = _own_arrivals(rows, parts, together)
+    if own is not None:
+        classes = {name: _fit_class(rows, parts[name], own[name]) for name in parts}
+        fields = {"kind": "mix", "classes": {n: c.fields for n, c in classes.items()}}
+        notes = sorted({note for each in own.values() for note in each.notes})
+        lost = ["classes arrive independently of each other", *notes, *_lost_in(classes)]
+        return FittedWorkload({**fields, **together.ends}, classes, lost)
+    classes = {
+        name: _fit_class(rows, part, None, len(part) / len(rows)) for name, part in parts.items()
+    }
+    fields = {
+        "kind": "mix",
+        "arrivals": together.fields,
+        "classes": {name: each.fields for name, each in classes.items()},
+        **together.ends,
+    }
+    lost = ["which class comes when: each arrival is of a class at random"]
+    remarks = arrival_remarks(together, len(rows))
+    return FittedWorkload(fields, classes, [*lost, *together.notes, *_lost_in(classes)], remarks)
+
+
+def _own_arrivals(
+    rows: TraceRows, parts: dict[str, NDArray[np.int64]], together: FittedArrivals
+) -> dict[str, FittedArrivals] | None:
+    """Arrivals of each class by itself; None if their gaps together are not like the trace's."""
+    if "duration_s" not in together.ends:
+        return None
     begin_s, end_s = float(rows.arrival_s[0]), together.ends["duration_s"]
-    target = gap_cv(rows.arrival_s)
     own = {
         name: fit_arrivals(rows.arrival_s[part], span_s=(begin_s, begin_s + end_s))
         for name, part in parts.items()
     }
-    shares = {name: len(part) / len(rows) for name, part in parts.items()}
-    ends = {"duration_s": end_s}
-    lost = ["classes arrive independently of each other"]
-    if all("duration_s" in each.ends for each in own.values()):
-        found = simulated_cv([as_process(each.fields) for each in own.values()], end_s)
-        if target is None or abs(found / target - 1) <= CV_CLOSE:
-            classes = {name: _fit_class(rows, parts[name], own[name]) for name in parts}
-            fields = {"kind": "mix", "classes": {n: c.fields for n, c in classes.items()}, **ends}
-            notes = sorted({note for each in own.values() for note in each.notes})
-            return FittedWorkload(fields, classes, [*lost, *notes, *_lost_in(classes)])
-    shared = fit_arrivals(rows.arrival_s, shares=tuple(shares.values()))
-    if target is None or shared.simulated_cv is None:
+    if any("duration_s" not in each.ends for each in own.values()):
         return None
-    if abs(shared.simulated_cv / target - 1) > CV_MOST:
-        return None
-    classes = {name: _fit_class(rows, part, None, shares[name]) for name, part in parts.items()}
-    fields = {
-        "kind": "mix",
-        "arrivals": shared.fields,
-        "classes": {name: each.fields for name, each in classes.items()},
-        **ends,
-    }
-    lost.append("every class has the same rate profile")
-    remarks = arrival_remarks(shared, len(rows))
-    return FittedWorkload(fields, classes, [*lost, *shared.notes, *_lost_in(classes)], remarks)
+    target = gap_cv(rows.arrival_s)
+    found = simulated_cv([as_process(each.fields) for each in own.values()], end_s)
+    return own if target is None or abs(found / target - 1) <= CV_CLOSE else None
 
 
 def _classes(rows: TraceRows) -> dict[str, NDArray[np.int64]]:
