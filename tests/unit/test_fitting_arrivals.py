@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from workloads.arrivals import BatchedArrivals, GammaArrivals, PiecewiseArrivals
-from workloads.fitting.arrivals import TIES_MATTER, as_process, fit_arrivals, simulated_cv
+from workloads.fitting.arrivals import TIES_MATTER, as_process, fit_arrivals
 from workloads.fitting.gap_statistics import (
     dispersion,
     gap_cv,
