@@ -27,7 +27,6 @@ from simulator.routers import ROUTERS
 from simulator.simulation import Simulation
 from simulator.traffic import generate, sample
 from workloads.batch import RequestBatch
-from workloads.description.reuse import reusable_tokens
 
 if TYPE_CHECKING:
     from simulator.result import Result
@@ -268,6 +267,8 @@ def _workload_notes(batch: RequestBatch) -> list[str]:
     notes = [f"{column} {source}" for column, source in batch.provenance.items()]
     notes += [f"{count:,} rows dropped: {reason}" for reason, count in batch.dropped.items()]
     if batch.segments is not None:
+        from workloads.description.reuse import reusable_tokens
+
         some = batch.take(np.arange(min(len(batch), _COMPARED_REQUESTS)))
         reusable = reusable_tokens(some)
         assert reusable is not None
