@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.cluster.cluster import Cluster, Progress
 from simulator.cluster.outcome import Outcome
@@ -16,6 +17,7 @@ from simulator.config.experiment import Experiment
 from simulator.config.resolve import ResolvedPool, resolve_pool, resolved
 from simulator.cost.extrapolation import extrapolation_notes
 from simulator.cost.iteration_time import CostTable
+from simulator.demand import demand_rps, last_start_s
 from simulator.engine.request import REJECTED, new_requests
 from simulator.ensemble import expected_error
 from simulator.errors import InputError, Problem
@@ -64,9 +66,9 @@ def simulate(
         if len(more) == known:  # there is no more of it
             break
         batch, known = more, len(more)
-        demand_rps, last_start_s = _demand_rps(batch), _last_start_s(batch)
+        accepted = np.ones(len(batch), dtype=bool)
         if batch.closed_loop is not None or batch.has_followers:
-            batch = _rehearsed(experiment, pool, cost, batch, progress)
+            batch, accepted = _rehearsed(experiment, pool, cost, batch, progress)
             unsent = known - len(batch)
         window = _window(experiment, batch)
         drain_s, last_s = experiment.measure.drain_s, window.last_arrival_s(batch.arrival_s)
@@ -81,9 +83,7 @@ def simulate(
             check_integrity=check_integrity,
         )
         outcome = serve_with(cost, progress=progress)
-        if batch.closed_loop is not None:
-            last_start_s = float(batch.arrival_s[-1])
-        ran_dry = outcome.end_s > last_start_s and math.isfinite(window.end_s)
+        ran_dry = outcome.end_s > last_start_s(batch) and math.isfinite(window.end_s)
         if not ran_dry or experiment.workload.has_own_end:
             break
     met = _largest_met(pool, outcome)
@@ -92,10 +92,15 @@ def simulate(
         notes.append(
             f"{unsent:,} requests were never sent: one before them in their session was refused"
         )
-    if ran_dry:
+    if ran_dry and outcome.end_s > batch.arrival_s[-1]:
         notes.append(
-            f"requests stop arriving at {last_start_s:,.0f} s, before the run ends at "
+            f"requests stop arriving at {batch.arrival_s[-1]:,.0f} s, before the run ends at "
             f"{outcome.end_s:,.0f} s: late ones met a pool that was running empty"
+        )
+    elif ran_dry:
+        notes.append(
+            f"no session begins after {last_start_s(batch):,.0f} s, before the run ends at "
+            f"{outcome.end_s:,.0f} s: there were fewer and fewer of them"
         )
     simulation = Simulation(
         outcome=outcome,
@@ -109,7 +114,7 @@ def simulate(
         name=experiment.name,
         slo=experiment.slo.targets(),
         closed_loop=batch.closed_loop is not None,
-        demand_rps=demand_rps,
+        demand_rps=demand_rps(batch, accepted, window),
         experiment=experiment.to_dict(),
         provenance=collect_provenance(
             seed=experiment.seed, inputs=_inputs(experiment), wall_s=outcome.wall_s
@@ -180,35 +185,22 @@ def _largest_met(pool: ResolvedPool, outcome: Outcome) -> dict[str, float]:
     }
 
 
-def _last_start_s(batch: RequestBatch) -> float:
-    """When the last request arrives that waits for no other."""
-    if batch.sessions is None:
-        return float(batch.arrival_s[-1])
-    return float(batch.arrival_s[batch.sessions.after < 0].max())
-
-
-def _demand_rps(batch: RequestBatch) -> float | None:
-    """Requests per second that sessions bring in the long run; None if no request waits."""
-    if not batch.has_followers:
-        return None
-    span_s = _last_start_s(batch) - float(batch.arrival_s[0])
-    return len(batch) / span_s if span_s > 0 else None
-
-
 def _rehearsed(
     experiment: Experiment,
     pool: ResolvedPool,
     cost: CostTable,
     batch: RequestBatch,
     progress: Progress | None,
-) -> RequestBatch:
+) -> tuple[RequestBatch, NDArray[np.bool_]]:
     """`batch` with the times at which its clients send, which take a run to find out.
 
     Then closed loops and sessions are measured like any other traffic, and run once more for that.
-    Requests that never come, since one before them was refused, are left out.
+    Requests that never come, since one before them was refused, are left out; also says which of
+    the others were accepted.
     """
     outcome = serve(pool, cost, batch, router=experiment.router.kind, progress=progress)
-    return batch.take(outcome.rows, outcome.requests["arrival_s"].copy())
+    accepted = outcome.requests["status"] != REJECTED
+    return batch.take(outcome.rows, outcome.requests["arrival_s"].copy()), accepted
 
 
 def _closed_loop_rps(experiment: Experiment, pool: ResolvedPool, cost: CostTable) -> float:

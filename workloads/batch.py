@@ -168,17 +168,22 @@ class RequestBatch:
         return len(self.arrival_s)
 
     def first(self, count: int) -> RequestBatch:
-        """The first `count` requests, and all that wait for one of them, or for those that do."""
+        """The first `count` requests, the rest of their queries, and all that wait for these."""
         n = len(self)
         if count >= n:
             return self
-        kept = np.arange(n) < count
-        while self.sessions is not None:
-            after = self.sessions.after
-            more = ~kept & (after >= 0) & kept[after]
-            if not more.any():
-                break
-            kept |= more
+        if self.sessions is None:
+            return self.take(np.arange(count))
+        after = self.sessions.after.tolist()
+        query_id = self.sessions.query_id
+        queries = list(range(n)) if query_id is None else query_id.tolist()
+        kept, begun = [False] * n, set(queries[:count])
+        for i in range(n):
+            waits = after[i] >= 0
+            wanted = i < count or queries[i] in begun or (waits and kept[after[i]])
+            if wanted and (not waits or kept[after[i]]):
+                kept[i] = True
+                begun.add(queries[i])
         return self.take(np.flatnonzero(kept))
 
     @property

@@ -51,7 +51,7 @@ class TaskClass(QueryLaws):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or not isinstance(data.get("preset"), str):
+        if not isinstance(data, dict) or data.get("preset") is None:
             return data
         name = data["preset"]
         if name not in task_presets():
@@ -70,4 +70,8 @@ class TaskClass(QueryLaws):
         for key in ("session", "difficulty", "slo"):
             if isinstance(preset.get(key), dict) and isinstance(data.get(key), dict):
                 merged[key] = {**preset[key], **data[key]}
+        session = data.get("session")
+        if isinstance(session, dict) and session.get("max_context_tokens", 0) is None:
+            # there is no limit to compact at
+            merged["session"] = {**merged["session"], "compacted_tokens": None, **session}
         return merged

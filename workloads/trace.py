@@ -85,11 +85,18 @@ class TraceWorkload(FileWorkload):
             message = f"no request arrives in {duration_s:g} s"
             raise InputError(Problem(message, file=str(path), field="workload.duration_s"))
         batch = rows_to_batch(rows)
-        batch = batch.take(np.arange(len(batch)), arrival_s).first(n)
-
-        n = len(batch)
+        every = np.arange(len(batch))
+        if self.thinking_tokens is not None:  # of all rows, so that the cut decides nothing else
+            law = self.thinking_tokens
+            thinking = draw_lengths(law, seed, "thinking", self.class_name, len(batch))
+            batch = replace(batch, thinking_tokens=thinking, records_thinking=True)
+        batch = batch.take(every, arrival_s).first(n)
+        before, n = n, len(batch)
         source = f"trace: {reader.title} {path.name}"
-        taken = f", first {n:,} of {len(arrival_s):,} requests" if n < len(arrival_s) else ""
+        taken = ""
+        if n < len(arrival_s):
+            rest = "" if n == before else f", {before:,} and what goes on from them"
+            taken = f", first {n:,} of {len(arrival_s):,} requests{rest}"
         scaled = f", rate x {self.rate_scale:g}" if self.rate_scale != 1 else ""
         provenance = {
             "arrival_s": source + scaled + taken,
@@ -98,10 +105,7 @@ class TraceWorkload(FileWorkload):
             "answer_tokens": source,
         }
         if self.thinking_tokens is not None:
-            law = self.thinking_tokens
-            thinking = draw_lengths(law, seed, "thinking", self.class_name, n)
-            batch = replace(batch, thinking_tokens=thinking, records_thinking=True)
-            provenance["thinking_tokens"] = f"drawn: {law.describe()}"
+            provenance["thinking_tokens"] = f"drawn: {self.thinking_tokens.describe()}"
         elif rows.thinking_tokens is None:
             provenance["thinking_tokens"] = "none: the trace records no thinking"
         for column in rows.estimated:

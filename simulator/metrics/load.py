@@ -46,9 +46,9 @@ def arrival_span(record: RunRecord) -> tuple[float, float]:
 def offered_rps(record: RunRecord) -> float | None:
     """Requests per second that the pool is asked for, those refused left out.
 
-    Those that arrived in the window while any kept arriving; of sessions, whose requests come only
-    when others are answered, what they bring in the long run. None if all came at once, or were
-    refused.
+    Those that arrived in the window while any kept arriving; where turns wait for answers, what the
+    sessions that start in it bring in the long run (`simulator.demand`). None if all came at once,
+    or were refused.
     """
     arriving = arriving_rps(record)
     if arriving is None or record.demand_rps is None:

@@ -137,3 +137,18 @@ def test_what_is_wrong_is_said_and_nothing_is_written(ponder, workdir, text, opt
     assert expected in outcome.err
     assert "Traceback" not in outcome.err
     assert not (workdir / "out.jsonl").exists()
+
+
+def test_nothing_is_written_over_what_it_is_made_from(ponder, workdir):
+    assert ponder("trace", "generate", "good.yaml", "-o", "t.jsonl").code == 0
+    before = (workdir / "t.jsonl").read_bytes()
+    (workdir / "replay.yaml").write_text("workload: {kind: trace, path: t.jsonl}\n")
+    for args in (
+        ("generate", "replay.yaml", "-o", "t.jsonl"),
+        ("convert", "t.jsonl", "-o", "t.jsonl"),
+        ("fit", "t.jsonl", "-o", "t.jsonl"),
+    ):
+        outcome = ponder("trace", *args)
+        assert outcome.code == 2
+        assert "t.jsonl: would overwrite what it is made from" in outcome.err
+    assert (workdir / "t.jsonl").read_bytes() == before

@@ -250,3 +250,27 @@ def test_the_published_files(name, requests, mean_prompt, mean_answer):
     assert rows.arrival_s[0] == 0
     assert 3400 < rows.arrival_s[-1] < 3600
     assert (np.diff(rows.arrival_s) >= 0).all()
+
+
+def waiting(tmp_path, pause):
+    """Twenty sessions of ten turns, which start a second apart."""
+    lines = ["arrival_s,prompt_tokens,answer_tokens,session_id,turn,pause_s,query_id"]
+    for turn in range(10):
+        for session in range(20):
+            waits = pause if turn else ""
+            lines.append(f"{session + 30 * turn},{10 + turn},5,{session},{turn},{waits},{session}")
+    path = tmp_path / "sessions.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return TraceWorkload(path=str(path), thinking_tokens={"kind": "lognormal", "mu": 5, "sigma": 1})
+
+
+@pytest.mark.parametrize("pause", ["30", ""])
+def test_a_cut_trace_keeps_queries_whole_and_thinking_where_it_was(tmp_path, pause):
+    workload = waiting(tmp_path, pause)
+    whole = workload.generate(0)
+    cut = workload.model_copy(update={"limit": 7}).generate(0)
+    assert len(cut) == 70
+    assert set(np.unique(cut.sessions.query_id, return_counts=True)[1]) == {10}
+    rows = np.isin(whole.sessions.session_id, whole.sessions.session_id[:7])
+    assert np.array_equal(cut.thinking_tokens, whole.thinking_tokens[rows])
+    assert "first 70 of 200 requests, 7 and what goes on" in cut.provenance["arrival_s"]

@@ -215,24 +215,64 @@ def test_labels_stay_with_their_requests_when_traffic_runs_dry():
     assert any("stop arriving" in note for note in result.summary["notes"])
 
 
-def test_sessions_overload_without_a_queue():
-    """Thirty requests a session: the window sees few of them, and yet the pool will choke."""
-    long = {
+LONG = {  # thirty requests a session
+    **STEADY,
+    "session": {
         **STEADY["session"],
         "turns": {"kind": "constant", "count": 3},
         "user_pause_s": {"kind": "constant", "seconds": 200.0},
+    },
+}
+
+
+def test_sessions_overload_without_a_queue():
+    """The window sees few of their requests, and yet the pool will choke."""
+    agent = {
+        **LONG,
+        "arrivals": {"kind": "poisson", "rate_rps": 1.5},
+        "thinking_tokens": {"kind": "constant", "tokens": 900},
     }
-    classes = {
-        "agent": {**STEADY, "session": long, "arrivals": {"kind": "poisson", "rate_rps": 1.5},
-                  "thinking_tokens": {"kind": "constant", "tokens": 900}},
-    }  # fmt: skip
     pool = {"engine": {"max_num_seqs": 8}}
-    result = run(experiment(pool=pool, classes=classes, measure={"warmup_s": 10, "window_s": 40}))
-    shown = result.summary
-    assert shown["offered_rps"] == pytest.approx(1.5 * 30, rel=0.15)
+    measure = {"warmup_s": 10, "window_s": 40}
+    shown = run(experiment(pool=pool, classes={"agent": agent}, measure=measure)).summary
+    assert shown["offered_rps"] == pytest.approx(1.5 * 30, rel=0.3)
     assert shown["offered_load"] > 1
     assert shown["verdict"] == "OVERLOADED"
     assert any("sessions bring" in note for note in shown["notes"])
+
+
+def test_demand_is_that_of_the_window_where_rates_change():
+    arrivals = {"kind": "piecewise", "rates_rps": [0.1, 5.0], "step_s": 500}
+    classes = {"agent": {**LONG, "arrivals": arrivals}}
+    shown = run(experiment(classes=classes, measure={"warmup_s": 100, "window_s": 400})).summary
+    assert shown["offered_rps"] == pytest.approx(0.1 * 30, rel=0.5)
+    assert shown["verdict"] == "OK"
+
+
+def test_sessions_that_no_longer_start_are_no_demand():
+    workload = {"kind": "mix", "classes": {"agent": LONG}, "duration_s": 10.0}
+    shown = run(experiment(workload=workload, measure={"warmup_s": 300, "window_s": 400})).summary
+    assert shown["offered_load"] < 0.5
+    assert not any("stop arriving" in note for note in shown["notes"])
+    assert any("no session begins after" in note for note in shown["notes"])
+
+
+def test_sessions_are_counted_as_far_as_they_are_accepted():
+    pool = {"engine": {"max_num_seqs": 64, "max_model_len": 1300}}
+    classes = {"agent": {**LONG, "arrivals": {"kind": "poisson", "rate_rps": 0.5}}}
+    result = run(experiment(pool, classes=classes, measure={"warmup_s": 100, "window_s": 300}))
+    accepted = (result.requests["status"] != "rejected").sum()
+    sessions = result.requests["session_id"].nunique()
+    assert accepted / sessions < 15
+    assert result.summary["offered_rps"] == pytest.approx(0.5 * accepted / sessions, rel=0.4)
+
+
+def test_few_sessions_among_single_queries_do_not_change_how_these_are_judged():
+    chat = {"preset": "chat", "arrivals": {"kind": "poisson", "rate_rps": 4.0}}
+    rare = {**STEADY, "arrivals": {"kind": "poisson", "rate_rps": 0.01}}
+    result = run(experiment(classes={"chat": chat, "agent": rare}))
+    inside = (result.requests["arrival_s"] >= 30) & (result.requests["arrival_s"] < 150)
+    assert result.summary["offered_rps"] == pytest.approx(inside.sum() / 120)
 
 
 def test_a_query_is_over_when_its_last_request_finishes():

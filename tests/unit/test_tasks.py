@@ -274,6 +274,7 @@ def test_clients_values_and_targets_travel_along():
     ("changes", "message"),
     [
         ({"preset": "poetry"}, "unknown preset 'poetry'; known: agentic_coding"),
+        ({"preset": 5}, "unknown preset 5"),
         ({"preset": "chat", "output_tokens": {"kind": "constant", "tokens": 5}}, "go together"),
         ({"prompt_tokens": {"kind": "constant", "tokens": 5}}, "either answer_tokens or output"),
         ({"preset": "chat", "prompt_tokens": {"kind": "constant", "tokens": 0}}, "at least 1"),
@@ -300,6 +301,13 @@ def test_clients_values_and_targets_travel_along():
 def test_contradictions_are_refused(changes, message):
     with pytest.raises(ValidationError, match=message):
         TaskClass.model_validate(changes)
+
+
+def test_a_preset_can_be_freed_of_its_limit():
+    free = preset("agentic_coding", session={"max_context_tokens": None}).session
+    assert free.max_context_tokens is None
+    assert free.compacted_tokens is None
+    assert free.tool_result_tokens is not None
 
 
 def test_a_mix_must_be_able_to_arrive():

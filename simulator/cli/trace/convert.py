@@ -48,6 +48,7 @@ def command(
     catch_interrupts()
 
     target = format_of(out, target)
+    options.keep_inputs(out, [trace])
     given: dict[str, Any] = {"block_size": block_size, "tokenizer": tokenizer}
     given = {name: value for name, value in given.items() if value is not None}
     rows, reader = read_trace(trace, source, **given)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from simulator.cli.interrupts import catch_interrupts
+from simulator.cli.trace import options
 
 
 @click.command("fit")
@@ -33,6 +34,8 @@ def command(file: Path, out: Path | None, format: str) -> None:
 
     catch_interrupts()
 
+    if out is not None:
+        options.keep_inputs(out, [file])
     rows, reader = read_trace(file, format)
     fitted = fit_workload(rows)
     span_s = float(rows.arrival_s[-1] - rows.arrival_s[0])

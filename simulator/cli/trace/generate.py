@@ -20,12 +20,13 @@ from simulator.cli.trace import options
 )
 @click.option(
     "--num-requests",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 100_000_000),
     help="End after so many requests, instead of where the file says.",
 )
 @click.option(
     "--duration-s",
     type=click.FloatRange(0, 1e9, min_open=True),
+    callback=options.finite,
     help="End at this time, instead of where the file says.",
 )
 @click.option(
@@ -69,6 +70,7 @@ def command(
     target = format_of(out, target)
     kind: Workload
     kind, own_seed = load_workload(workload, overrides)
+    options.keep_inputs(out, [workload, *kind.inputs()])
     if num_requests is not None or duration_s is not None:
         kind = kind.model_copy(update={kind.limit_field: num_requests, "duration_s": duration_s})
     if kind.is_closed_loop:
