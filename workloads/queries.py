@@ -181,7 +181,14 @@ class QueryLaws(Section):
             assert self.answer_tokens is not None
             sources["thinking_tokens"] = f"drawn: {self.thinking_tokens.describe()}"
             sources["answer_tokens"] = f"drawn: {self.answer_tokens.describe()}"
-        return sources
+        return sources | {"lengths": self._dependence()}
+
+    def _dependence(self) -> str:
+        tied = {name: value for name, value in self.correlation if value}
+        if not tied:
+            return "of prompt, thinking and answer drawn independently of each other"
+        words = ", ".join(f"{name.replace('_', ' and ')} {value:g}" for name, value in tied.items())
+        return f"correlated, by their normal scores: {words}"
 
     def _thinks(self) -> bool:
         return self.thinking_tokens.support() != (0, 0)

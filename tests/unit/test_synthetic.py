@@ -68,8 +68,16 @@ def test_where_it_ends():
 def test_provenance_and_limits_are_recorded():
     batch = workload(num_requests=3, max_tokens=1000).generate(0)
     assert batch.max_tokens.tolist() == [1000] * 3
-    assert set(batch.provenance) == set(COLUMNS[:-1])
-    assert all(text.startswith("drawn: ") for text in batch.provenance.values())
+    assert set(batch.provenance) == {*COLUMNS[:-1], "lengths"}
+    assert batch.provenance["lengths"] == (
+        "of prompt, thinking and answer drawn independently of each other"
+    )
+    tied = workload(num_requests=3, correlation={"prompt_answer": 0.2, "thinking_answer": -0.1})
+    assert tied.generate(0).provenance["lengths"] == (
+        "correlated, by their normal scores: prompt and answer 0.2, thinking and answer -0.1"
+    )
+    drawn = [batch.provenance[name] for name in COLUMNS[:-1]]
+    assert all(text.startswith("drawn: ") for text in drawn)
     assert "deepseek_r1_api.thinking" in batch.provenance["thinking_tokens"]
     without = workload(num_requests=3, thinking_tokens={"kind": "constant", "tokens": 0})
     assert without.generate(0).thinking_tokens.tolist() == [0, 0, 0]
