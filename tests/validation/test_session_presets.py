@@ -59,11 +59,11 @@ def test_agents_pause_like_recorded_ones(recorded):
 
 
 def test_agents_have_contexts_of_the_recorded_size(recorded):
-    """Within a fifth: the trace also holds sessions that resume contexts beyond our cut."""
+    """Of those within our cut: the trace also holds sessions that resume longer ones."""
     batch = generated("agentic_coding", 3000)
     theirs = recorded["input_tokens"][recorded["input_tokens"] <= 155_000]
     assert np.quantile(batch.prompt_tokens, [0.25, 0.5, 0.75]) == pytest.approx(
-        theirs.quantile([0.25, 0.5, 0.75]).to_numpy(), rel=0.2
+        theirs.quantile([0.25, 0.5, 0.75]).to_numpy(), rel=0.1
     )
     assert np.quantile(batch.answer_tokens, [0.5, 0.9]) == pytest.approx(
         recorded["output_tokens"].quantile([0.5, 0.9]).to_numpy(), rel=0.25
