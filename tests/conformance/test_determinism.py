@@ -56,3 +56,28 @@ def test_another_seed_writes_other_bytes(workdir: Path, first: Path) -> None:
     ours, theirs = files(first), files(run(workdir, "third", "1", "--seed", "1"))
     same = [name for name in FILES if ours[name] == theirs[name]]
     assert same == []
+
+
+MIX = """\
+name: mix
+pools: {p: {model: llama-3.1-8b, gpu: h100-sxm, replicas: 2, engine: {max_num_seqs: 32}}}
+workload:
+  kind: mix
+  arrivals: {kind: gamma, rate_rps: 4.0, cv: 2.0}
+  classes:
+    chat: {preset: chat, share: 20, client: b}
+    coding: {preset: coding, share: 5, client: a}
+    agents: {preset: agentic_coding, share: 1, session: {max_context_tokens: 60000}}
+measure: {warmup_s: 20, window_s: 40}
+"""
+
+
+def test_mixes_and_sessions_have_the_same_bytes_too(workdir: Path) -> None:
+    (workdir / "good.yaml").rename(workdir / "plain.yaml")
+    (workdir / "good.yaml").write_text(MIX)
+    try:
+        one, other = (run(workdir, f"mix{seed}", seed) for seed in ("1", "2"))
+    finally:
+        (workdir / "plain.yaml").rename(workdir / "good.yaml")
+    for name in FILES:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
