@@ -87,10 +87,8 @@ def _sessions_from(
             return drawn, arrival_s
         if (arrival_s < starts_s[count]).sum() >= most:
             return drawn, arrival_s
-        at_least = (
-            5 * count * most // max(4 * len(arrival_s), 1)
-        )  # a little over what sessions bring
-        count = min(max(count + count // 2, at_least), len(starts_s))
+        each = len(arrival_s) / count or 1.0  # requests that a session brings
+        count = min(max(count + count // 2, int(1.25 * most / each)), len(starts_s))
 
 
 def served_at(batch: RequestBatch, tpot_s: float) -> RequestBatch:
