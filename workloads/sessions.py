@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
+from simulator.errors import InputError, Problem
 from simulator.prefix import PromptSegments
 from simulator.rng import luck
 from workloads.batch import MAX_REQUESTS, MAX_TOKENS, Sessions
@@ -116,13 +117,13 @@ def draw_sessions(
 ) -> SessionRequests:
     """The first `count` sessions of class `entity`; more sessions begin with the same ones.
 
-    Raises ValueError if they would have more than 100 million requests.
+    Raises InputError if they would have more than 100 million requests.
     """
     turns = laws.turns.quantile(luck(seed, "turns", entity, count))
+    _require_plausible(entity, "turns", int(turns.sum()), count)
     steps = laws.requests_per_turn.quantile(luck(seed, "steps", entity, int(turns.sum())))
     n = int(steps.sum())
-    if n > MAX_REQUESTS:
-        raise ValueError(f"{n:.3g} requests in {count:,} sessions; {MAX_REQUESTS:,} is the most")
+    _require_plausible(entity, "requests", n, count)
     turn = np.repeat(np.arange(len(steps)), steps)
     session = np.repeat(np.arange(count), turns)[turn]
     opens_turn, opens_session = changes(turn), changes(session)
@@ -184,3 +185,10 @@ def draw_sessions(
     too_long = (requests.prompt_tokens > laws.max_context_tokens).astype(np.int64)
     kept = requests.take(np.flatnonzero(cumulative_within(opens_session, too_long) == 0))
     return replace(kept, dropped=int(too_long[opens_session].sum()))
+
+
+def _require_plausible(entity: str, what: str, number: int, sessions: int) -> None:
+    if number > MAX_REQUESTS:
+        message = f"{number:.3g} {what} in {sessions:,} sessions of {entity}"
+        message += f"; {MAX_REQUESTS:,} is the most"
+        raise InputError(Problem(message, field="workload"))

@@ -74,10 +74,10 @@ def accepted(record: RunRecord) -> int:
 def _arriving(record: RunRecord) -> pd.DataFrame:
     """The requests that arrived in the window, whatever query they belong to.
 
-    Without sessions these are the measured ones; later requests of a query measured in the
-    window come after it, and those of an earlier query come in it.
+    Where each request is a query these are the measured ones. Otherwise requests of a measured
+    query may come after the window, and those of an earlier one in it.
     """
-    if not (record.requests["session_id"].to_numpy() >= 0).any():
+    if (record.requests["query_requests"] == 1).all():
         return record.measured
     start, end = record.window_s
     arrival = record.requests["arrival_s"].to_numpy(np.float64)

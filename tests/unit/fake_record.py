@@ -71,6 +71,7 @@ def fake_record(
         {
             "request_id": np.arange(count),
             "query_id": np.arange(count),
+            "query_requests": np.ones(count, np.int64),
             "client": "default",
             "session_id": np.full(count, -1),
             "turn": np.zeros(count, np.int64),

@@ -317,3 +317,9 @@ def told_with_compaction(drawn, retention, most, summary):
             keep = retention == "keep_all" or (retention == "keep_tool_turns" and calls)
             kept += said + (thought if keep else []) + answered
     return prompts
+
+
+@pytest.mark.parametrize("law", ["turns", "requests_per_turn"])
+def test_more_requests_than_anybody_means_are_refused(law):
+    with pytest.raises(InputError, match="in 2,000 sessions of agent; 100,000,000 is the most"):
+        draw(count=2000, **{law: {"kind": "constant", "count": 1_000_000}})
