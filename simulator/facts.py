@@ -1,0 +1,48 @@
+"""What policies may know of requests when they arrive: never how long they will think."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class LengthPredictor(Protocol):
+    """Guesses how long requests will be (`simulator.predictors`)."""
+
+    def total_tokens(
+        self, rows: NDArray[np.int64], generated: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Output tokens in all that requests `rows` (int64[k]) are expected to have, float64[k].
+
+        `generated` (int64[k]) output tokens of each have been seen so far.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class RequestFacts:
+    """The n requests of a run as their arrival shows them, row by row.
+
+    prompt_tokens, max_tokens: int64[n]; a cap of 0 is none. class_id, client_id: int32[n], indices
+    into `class_names` and `client_names`. session_id: int64[n], -1 outside of sessions. query_id:
+    int64[n], the row of the first request of the query. priority: int64[n], smaller is more urgent.
+    due_s: float64[n], seconds from its arrival within which the last token is due, infinite where
+    nobody said.
+    """
+
+    prompt_tokens: NDArray[np.int64]
+    max_tokens: NDArray[np.int64]
+    class_id: NDArray[np.int32]
+    client_id: NDArray[np.int32]
+    session_id: NDArray[np.int64]
+    query_id: NDArray[np.int64]
+    priority: NDArray[np.int64]
+    due_s: NDArray[np.float64]
+    predictor: LengthPredictor
+    class_names: tuple[str, ...] = ("default",)
+    client_names: tuple[str, ...] = ("default",)
+
+    def __len__(self) -> int:
+        return len(self.prompt_tokens)

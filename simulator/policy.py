@@ -1,0 +1,128 @@
+"""What all policies share: parameters with defaults and checks, a name in YAML, a file of one's own.
+
+A policy is a dataclass derived from `Policy`: its fields are its parameters, checked when an
+experiment is loaded. It is found by the `kind` it is registered under, or where somebody else wrote
+it: `kind: ./my_policy.py:MyPolicy`, relative to the experiment file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
+
+from simulator.errors import InputError
+from simulator.registry import Registry
+
+
+class Policy:
+    """Base of schedulers, routers, predictors and admission controls.
+
+    A subclass is a dataclass (`@dataclass(eq=False)`) whose fields have defaults and, below each, a
+    line that says what it is and in what unit. `source` is where the idea was published. What it
+    remembers during a run is set by the method that starts it, never by a field.
+    """
+
+    source: ClassVar[str] = ""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
+
+
+P = TypeVar("P", bound=Policy)
+
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One parameter of a policy, as the command line lists it."""
+
+    name: str
+    default: Any
+    description: str
+
+
+def find(registry: Registry[type[P]], base: type[P], kind: str) -> type[P]:
+    """The class behind `kind`: a registered name, or `path/to/file.py:ClassName`.
+
+    Raises `InputError` for a name nobody registered, a file that cannot be loaded, or a class that
+    is not a `base`.
+    """
+    path, colon, name = kind.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        return registry[kind]
+    found = getattr(_load(Path(path)), name, None)
+    if found is None:
+        raise InputError(f"{path} has no class {name!r}")
+    if not (inspect.isclass(found) and issubclass(found, base)):
+        raise InputError(f"{name} in {path} is not a {base.__name__}")
+    return found
+
+
+def build(cls: type[P], parameters: Mapping[str, Any]) -> P:
+    """An instance of `cls` with checked parameters; pydantic's `ValidationError` if they are bad."""
+    checked = parameter_model(cls).model_validate(dict(parameters))
+    return cls(**{name: getattr(checked, name) for name in type(checked).model_fields})
+
+
+@cache
+def parameter_model(cls: type[Policy]) -> type[BaseModel]:
+    """The parameters of `cls` as a pydantic model. Raises `InputError` if it is no dataclass."""
+    if "__dataclass_fields__" not in vars(cls):
+        raise InputError(f"{cls.__name__} must be a dataclass: decorate it @dataclass(eq=False)")
+    described = TypeAdapter(cls).json_schema().get("properties", {})
+    hints = get_type_hints(cls, include_extras=True)
+    fields: dict[str, Any] = {
+        field.name: (
+            hints[field.name],
+            Field(
+                **_default(field),
+                description=" ".join(described[field.name].get("description", "").split()),
+            ),
+        )
+        for field in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if field.init
+    }
+    return create_model(cls.__name__, __config__=_STRICT, __doc__=inspect.getdoc(cls), **fields)
+
+
+def parameters_of(cls: type[Policy]) -> list[Parameter]:
+    """The parameters of `cls` in the order in which they are declared."""
+    return [
+        Parameter(name, field.get_default(call_default_factory=True), field.description or "")
+        for name, field in parameter_model(cls).model_fields.items()
+    ]
+
+
+def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    if field.default_factory is not dataclasses.MISSING:
+        return {"default_factory": field.default_factory}
+    return {} if field.default is dataclasses.MISSING else {"default": field.default}
+
+
+def _load(path: Path) -> ModuleType:
+    """The module in `path`, loaded once a process."""
+    name = f"ponder_policy_{path.resolve().as_posix().replace('/', '_').replace('.', '_')}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if not path.is_file():
+        raise InputError(f"no such file: {path}")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file may raise
+        del sys.modules[name]
+        raise InputError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    return module
