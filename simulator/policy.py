@@ -1,4 +1,4 @@
-"""What all policies share: parameters with defaults and checks, a name in YAML, a file of one's own.
+"""What all policies share: checked parameters, a name in YAML, or a file of one's own.
 
 A policy is a dataclass derived from `Policy`: its fields are its parameters, checked when an
 experiment is loaded. It is found by the `kind` it is registered under, or where somebody else wrote
@@ -68,8 +68,8 @@ def find(registry: Registry[type[P]], base: type[P], kind: str) -> type[P]:
 
 
 def build(cls: type[P], parameters: Mapping[str, Any]) -> P:
-    """An instance of `cls` with checked parameters; pydantic's `ValidationError` if they are bad."""
-    checked = parameter_model(cls).model_validate(dict(parameters))
+    """An instance of `cls` with `parameters`; pydantic's `ValidationError` if they are bad."""
+    checked = parameter_model(cls).model_validate(dict(parameters))  # type: ignore[arg-type]
     return cls(**{name: getattr(checked, name) for name in type(checked).model_fields})
 
 
@@ -98,7 +98,7 @@ def parameters_of(cls: type[Policy]) -> list[Parameter]:
     """The parameters of `cls` in the order in which they are declared."""
     return [
         Parameter(name, field.get_default(call_default_factory=True), field.description or "")
-        for name, field in parameter_model(cls).model_fields.items()
+        for name, field in parameter_model(cls).model_fields.items()  # type: ignore[arg-type]
     ]
 
 

@@ -102,7 +102,8 @@ def resolved(experiment: Experiment) -> Experiment:
 
 
 _SETTINGS_OF_ENGINE = sorted(
-    set(EngineConfig.__dataclass_fields__) & set(EngineSettings.model_fields) - {"num_gpu_blocks"}
+    set(EngineConfig.__dataclass_fields__)
+    & set(EngineSettings.model_fields) - {"num_gpu_blocks", "enable_prefix_caching"}
 )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from simulator.engine.blocks import take_blocks
 from simulator.engine.decoding import fill_window, fill_windows, start_decoding
 from simulator.engine.itl import add_affine_gaps, add_gap, bin_of, slice_end_s, slice_of
-from simulator.engine.jit import Array, Record, kernel
+from simulator.engine.jit import Array, Kv, Record, kernel
 from simulator.engine.queueing import finish_evicted, finish_running
 from simulator.engine.request import NEVER
 from simulator.engine.spans import blocks_taken, boundary_s, context_read, end_s, iterations_done
@@ -14,13 +15,13 @@ from simulator.engine.state import ROW_LATE, ROW_RUNNING, ROW_TOKENS
 
 
 @kernel
-def close_span(s: Record, req: Array, lists: Array, phases: Array, itl: Array) -> None:
+def close_span(s: Record, req: Array, lists: Array, phases: Array, kv: Kv, itl: Array) -> None:
     """The last boundary of a span: its iterations are over, but for those in flight (async)."""
     if s.lag > 0:
         land_flight(s, lists, itl)
     counts = itl[slice_of(s, itl, s.start_s)]
     if s.pure:
-        commit_pure_span(s, req, lists, phases, itl)
+        commit_pure_span(s, req, lists, phases, kv, itl)
     elif s.empty:
         launch_flight(s, 0, 0, 0, 0, 0)
     else:
@@ -29,9 +30,9 @@ def close_span(s: Record, req: Array, lists: Array, phases: Array, itl: Array) -
     s.busy_s += boundary - s.start_s
     s.now_s = boundary
     if s.next_limit_n <= s.n or s.num_ending > 0 or (s.lag > 0 and s.num_stalled > 0):
-        finish_running(s, req, lists, phases)
+        finish_running(s, req, lists, phases, kv)
     if s.lag > 0 and s.num_evicted > 0:
-        finish_evicted(s, req, lists)
+        finish_evicted(s, req, lists, kv)
 
 
 @kernel
@@ -66,11 +67,13 @@ def launch_flight(
 
 
 @kernel
-def commit_pure_span(s: Record, req: Array, lists: Array, phases: Array, itl: Array) -> None:
+def commit_pure_span(
+    s: Record, req: Array, lists: Array, phases: Array, kv: Kv, itl: Array
+) -> None:
     """The k iterations of a pure span were scheduled, and all but those in flight have ended."""
     k = s.k
     ended = k - s.lag
-    s.free_blocks -= blocks_taken(s, phases, k - 1)
+    take_blocks(s, kv, blocks_taken(s, phases, k - 1))
     s.peak_blocks = max(s.peak_blocks, s.usable_blocks - s.free_blocks)
     if s.num_measured > 0 and ended > 0:
         add_span_gaps(s, itl, ended)

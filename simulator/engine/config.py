@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from simulator.cost.kv_groups import KvGroups
 from simulator.errors import InputError, Problem
 
 Stepping = Literal["span", "iteration"]
+Batching = Literal["chunked_prefill", "prefill_first", "static"]
+Preemption = Literal["recompute", "swap", "checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,11 @@ class EngineConfig:
     `kv_groups_full` groups for all its context and in `kv_groups_window` groups for at most
     `window_tokens` tokens of it (vLLM's hybrid KV cache manager); `window_tokens=0`: no layer has a
     sliding window.
+    `batching` is how iterations are formed (`simulator.engine.scheduler`). `preemption` is what
+    becomes of the KV of a preempted request: recomputed, copied to host memory and back, or copied
+    there in whole chunks of `checkpoint_tokens` while it is computed. `host_kv_tokens` is the room
+    there, and moving one token takes `host_token_s` seconds of the engine's time.
+    `enable_prefix_caching`: full blocks that no request uses any more are found again by content.
     `stepping="iteration"` forces spans of one iteration: the same times, slower; it exists to check
     the span engine against.
     `long_prefill_spares_lone_request`: vLLM 0.33 ignores the long-prefill threshold when only one
@@ -45,6 +52,12 @@ class EngineConfig:
     max_num_active_seqs: int | None = None
     prefill_schedule_interval: int = 1
     async_scheduling: bool = False
+    batching: Batching = "chunked_prefill"
+    preemption: Preemption = "recompute"
+    checkpoint_tokens: int = 1024
+    host_kv_tokens: int = 0
+    host_token_s: float = 0.0
+    enable_prefix_caching: bool = False
     window_tokens: int = 0
     kv_groups_full: int = 1
     kv_groups_window: int = 0
@@ -88,6 +101,24 @@ class EngineConfig:
             found.append(("max_num_active_seqs", message))
         if self.stepping not in ("span", "iteration"):
             found.append(("stepping", f"must be span or iteration, not {self.stepping!r}"))
+        if self.batching not in get_args(Batching):
+            found.append(("batching", f"unknown discipline {self.batching!r}"))
+        if self.batching == "prefill_first" and self.enable_chunked_prefill:
+            message = "prefill_first computes whole prompts: set enable_chunked_prefill to false"
+            found.append(("batching", message))
+        if self.preemption not in get_args(Preemption):
+            found.append(
+                ("preemption", f"must be recompute, swap or checkpoint, not {self.preemption!r}")
+            )
+        if self.checkpoint_tokens < 1:
+            found.append(("checkpoint_tokens", f"must be at least 1, not {self.checkpoint_tokens}"))
+        if self.host_kv_tokens < 0:
+            found.append(("host_kv_tokens", "must not be negative"))
+        if not 0.0 <= self.host_token_s < math.inf:
+            found.append(("host_token_s", f"must be 0 or more, not {self.host_token_s}"))
+        if self.enable_prefix_caching and self.kv_groups_window > 0:
+            message = "is not modelled for layers with a sliding window"
+            found.append(("enable_prefix_caching", message))
         if not self.enable_chunked_prefill and self.max_num_batched_tokens < self.max_model_len:
             found.append(
                 (

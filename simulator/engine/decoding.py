@@ -22,6 +22,7 @@ def start_decoding(s: Record, r: Record, phases: Array, computed: int) -> None:
     r.answer_n = NEVER
     if r.generated_tokens <= r.thinking_tokens and r.thinking_tokens < r.target_tokens:
         r.answer_n = s.n + r.thinking_tokens + 1 - r.generated_tokens
+    r.review_n = review_iteration(s, r)
     r.below = computed < s.window_tokens
     add_phase(s, r, phases, 1)
     s.num_decodes += 1
@@ -35,6 +36,23 @@ def start_decoding(s: Record, r: Record, phases: Array, computed: int) -> None:
         s.next_limit_n = min(s.next_limit_n, r.limit_n)
     if s.next_answer_n >= 0:
         s.next_answer_n = min(s.next_answer_n, r.answer_n)
+    if s.next_review_n >= 0:
+        s.next_review_n = min(s.next_review_n, r.review_n)
+
+
+@kernel
+def review_iteration(s: Record, r: Record) -> int:
+    """Iteration count at which a scheduler is asked about r, which begins to decode: NEVER if not.
+
+    It sees tokens when they are out: async, an iteration later than they are decided.
+    """
+    due = r.review_tokens
+    if s.reviews_phase and r.answer_n != NEVER:
+        due = min(due, r.thinking_tokens + 1)
+    if due == NEVER:
+        return NEVER
+    n: int = s.n + s.lag + max(due - r.generated_tokens, 0)
+    return n
 
 
 @kernel
@@ -60,6 +78,8 @@ def stop_decoding(s: Record, r: Record, phases: Array) -> None:
         s.next_limit_n = -1
     if r.answer_n == s.next_answer_n:
         s.next_answer_n = -1
+    if r.review_n == s.next_review_n:
+        s.next_review_n = -1
 
 
 @kernel
@@ -75,7 +95,10 @@ def stall(s: Record, r: Record, phases: Array) -> None:
     r.limit_n += 1
     if r.answer_n != NEVER:
         r.answer_n += 1
+    if r.review_n != NEVER:
+        r.review_n += 1
     s.next_limit_n = -1
+    s.next_review_n = -1
     s.next_answer_n = -1
     s.next_knee_n = -1
 

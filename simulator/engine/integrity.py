@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from simulator.engine.blocks import blocks_for, held_blocks
 from simulator.engine.jit import Array, Record, kernel
-from simulator.engine.queueing import blocks_for
 from simulator.engine.state import ROW_LATE, ROW_RUNNING
+from simulator.engine.waiting import comes_before
 
 # What `kernel.advance` answers, negated, if no request can be scheduled ever again.
 STUCK = 100
@@ -22,6 +23,8 @@ _INVARIANTS = (
     "the count of requests whose last token is in flight is wrong",
     "the tokens in flight do not add up",
     "the context inside the sliding window is wrong",
+    "the blocks of requests without a seat are wrong",
+    "the next of the waiting requests is not the first in rank",
 )
 
 
@@ -62,7 +65,7 @@ def integrity_error(s: Record, req: Array, lists: Array, phases: Array) -> int:
             left = r.target_tokens - (computed + 1 - r.prompt_tokens)
             if left + r.dead_tokens != r.limit_n - s.n:
                 return 2
-    if held + s.free_blocks != s.usable_blocks:
+    if held + s.parked_blocks + s.free_blocks != s.usable_blocks:
         return 3
     if s.free_blocks < 0:
         return 4
@@ -76,10 +79,16 @@ def integrity_error(s: Record, req: Array, lists: Array, phases: Array) -> int:
     if s.num_running > s.seat_limit:
         return 8
     count = 0
+    parked = 0
     i = s.wait_head
     while i >= 0:
         count += 1
+        parked += held_blocks(s, req[i])
+        if s.ranked and comes_before(req, i, s.heap_root):
+            return 14
         i = req[i].next
+    if parked != s.parked_blocks:
+        return 13
     if count != s.num_waiting:
         return 9
     if ending != s.num_ending:

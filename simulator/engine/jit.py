@@ -22,6 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 Record = Any  # one element of a structured array, fields as attributes, inside a kernel
 Array = npt.NDArray[Any]
+Kv = tuple[Array, ...]  # the arrays of a prefix cache
 
 
 def _cache_dir() -> str:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import math
 
+from simulator.engine.admission import could_be_admitted
 from simulator.engine.closing import close_span, emit_late, land_flight
 from simulator.engine.integrity import STUCK, integrity_error
-from simulator.engine.jit import Array, Record, entry, kernel
-from simulator.engine.queueing import drop_cancelled, push_back
+from simulator.engine.jit import Array, Kv, Record, entry, kernel
+from simulator.engine.queueing import drop_cancelled
 from simulator.engine.request import REJECTED
 from simulator.engine.sampling import forget_in_flight, note, sample_until
-from simulator.engine.scheduler import (
-    admissible_tokens,
-    long_threshold,
-    schedule,
-    schedules_nothing,
-)
+from simulator.engine.scheduler import long_threshold, schedule, schedules_nothing
 from simulator.engine.spans import (
     blocks_taken,
     boundary_at,
@@ -23,8 +19,29 @@ from simulator.engine.spans import (
     iterations_done,
     reach_s,
 )
-from simulator.engine.starting import start_mixed_iteration, start_pure_span
-from simulator.engine.state import BOUNDARY, IDLE, IN_SPAN, ROW_RUNNING, ROW_TOKENS
+from simulator.engine.starting import (
+    iterations_until_review,
+    start_mixed_iteration,
+    start_pure_span,
+)
+from simulator.engine.state import (
+    ASK_EVENTS,
+    ASK_RANKS,
+    ASKED,
+    BOUNDARY,
+    DECIDED,
+    IDLE,
+    IN_SPAN,
+    ON_ADMISSION,
+    ON_DISPLACE,
+    ON_EVICTION,
+    ON_FINISH,
+    ON_REVIEW,
+    OPEN,
+    ROW_RUNNING,
+    ROW_TOKENS,
+)
+from simulator.engine.waiting import join_queue, next_up
 
 # Why a request is refused, as `offer` answers it.
 TOO_LONG_PROMPT, TOO_LONG_TOTAL = -1, -2
@@ -36,6 +53,7 @@ def advance(
     state: Array,
     lists: Array,
     phases: Array,
+    kv: Kv,
     token_s: Array,
     seq_s: Array,
     itl: Array,
@@ -64,29 +82,45 @@ def advance(
         if s.phase == IN_SPAN:
             s.num_finished = 0
             sample_until(s, phases, samples, marks, boundary_s(s, s.k))
-            close_span(s, req, lists, phases, itl)
-            s.phase = BOUNDARY
+            close_span(s, req, lists, phases, kv, itl)
+            open_boundary(s)
             if stop and s.num_finished > 0:
                 return 0.0
-        if s.num_cancelled > 0:
-            drop_cancelled(s, req, lists, phases)
-        if check:
-            broken = integrity_error(s, req, lists, phases)
-            if broken > 0:
-                return -float(broken)
-        if s.num_running == 0 and s.num_waiting == 0:
-            s.phase = IDLE
-            return math.inf
-        if spans <= 0:
-            return reach_s(s.now_s)
-        spans -= 1
-        s.start_s = max(s.now_s, s.flight_end_s)
-        if s.num_late > 0:  # nobody can take these tokens back any more
-            s.flight_tokens += s.num_late
-            emit_late(s, req, lists, s.start_s)
-        schedule(s, req, lists, phases)
-        if s.num_evicted == 0 and s.num_ending == 0 and schedules_nothing(s, lists):
-            return -float(STUCK)
+        if s.stage == OPEN:
+            if s.num_cancelled > 0:
+                drop_cancelled(s, req, lists, phases, kv)
+                s.event = 1
+            if check:
+                broken = integrity_error(s, req, lists, phases)
+                if broken > 0:
+                    return -float(broken)
+            s.start_s = max(s.now_s, s.flight_end_s)
+            s.num_evicted = 0
+            if s.num_late > 0:  # nobody can take these tokens back any more
+                s.flight_tokens += s.num_late
+                emit_late(s, req, lists, s.start_s)
+            asks = must_ask(s, req, lists)
+            s.event = 0
+            s.stage = ASKED
+            if asks:
+                return -float(ASK_EVENTS)
+        if s.stage == ASKED:
+            if s.num_running == 0 and s.num_waiting == 0:
+                s.phase = IDLE
+                return math.inf
+            if spans <= 0:
+                return reach_s(s.now_s)
+            spans -= 1
+        if s.stage < DECIDED:
+            question = schedule(s, req, lists, phases, kv)
+            if question > 0:
+                return -float(question)
+            if s.num_evicted == 0 and s.num_ending == 0 and schedules_nothing(s, lists):
+                return -float(STUCK)
+            if s.num_evicted > 0:
+                s.event = 1
+                if s.asks & ON_EVICTION:
+                    return -float(ASK_RANKS)
         if s.pure:
             start_pure_span(s, req, lists, phases, token_s, seq_s)
         else:
@@ -99,6 +133,39 @@ def advance(
 
 
 @kernel
+def open_boundary(s: Record) -> None:
+    """The next iteration is to be decided, from the start."""
+    s.phase = BOUNDARY
+    s.stage = OPEN
+    if s.num_finished > 0:
+        s.event = 1
+
+
+@kernel
+def must_ask(s: Record, req: Array, lists: Array) -> bool:
+    """Whether something has happened that the scheduler wants to be asked about."""
+    if s.asks == 0:
+        return False
+    if s.num_finished > 0 and s.asks & ON_FINISH:
+        return True
+    if s.num_waiting == 0:
+        return False
+    if s.asks & ON_REVIEW and review_is_due(s, req, lists):
+        return True
+    if not s.event:
+        return False
+    seats = s.num_running < s.seat_limit
+    return bool(s.asks & ON_DISPLACE or (s.asks & ON_ADMISSION and seats))
+
+
+@kernel
+def review_is_due(s: Record, req: Array, lists: Array) -> bool:
+    """Whether the scheduler wanted to be asked about somebody by now."""
+    left = iterations_until_review(s, req, lists)
+    return bool(left <= 0 or s.next_review_s <= reach_s(s.now_s))
+
+
+@kernel
 def refusal(s: Record, r: Record) -> int:
     """Why request r could never be served here, 0 if it can: max_model_len tokens fit the cache."""
     if r.prompt_tokens >= s.max_model_len:
@@ -108,12 +175,23 @@ def refusal(s: Record, r: Record) -> int:
     return 0
 
 
+@kernel
+def cap_output(s: Record, r: Record) -> None:
+    """How many tokens request r will give here, and whether its end is foreseen by count."""
+    cap = s.max_model_len - r.prompt_tokens
+    if r.max_tokens > 0:
+        cap = min(cap, r.max_tokens)
+    r.target_tokens = min(r.output_tokens, cap)
+    r.dead_tokens = s.lag if r.target_tokens < cap else 0
+
+
 @entry
 def offer(
     req: Array,
     state: Array,
     lists: Array,
     phases: Array,
+    kv: Kv,
     token_s: Array,
     seq_s: Array,
     itl: Array,
@@ -137,30 +215,52 @@ def offer(
         r.status = REJECTED
         r.finish_s = t_s
         return float(reason)
-    cap = s.max_model_len - r.prompt_tokens
-    if r.max_tokens > 0:
-        cap = min(cap, r.max_tokens)
-    r.target_tokens = min(r.output_tokens, cap)
-    r.dead_tokens = s.lag if r.target_tokens < cap else 0
-    push_back(s, req, i)
+    cap_output(s, r)
+    join_queue(s, req, i, False)
+    s.event = 1
     if s.phase == IDLE:
         s.phase = BOUNDARY
+        s.stage = OPEN
+        s.num_finished = 0
         s.now_s = max(t_s, s.flight_end_s)
         return reach_s(s.now_s)
     if s.phase != IN_SPAN or s.k == 1:
         return 0.0
-    if s.num_waiting > 1 and not s.long_adaptive and s.prefill_interval == 1:
-        return 0.0  # behind a head that stays blocked while the batch only grows
     j = boundary_at(s, t_s)
     if j == s.k:
         return 0.0
-    if s.prefill_interval == 1:
-        free = s.free_blocks - blocks_taken(s, phases, j)
-        head = req[s.wait_head]
-        if admissible_tokens(s, head, s.budget_left, free, long_threshold(s), False) == 0:
+    if not could_matter(s, req, kv, phases, i, j):
+        j = until_review(s, req, lists, j)
+        if j == s.k:
             return 0.0
     s.k = j
     return reach_s(boundary_s(s, j))
+
+
+@kernel
+def could_matter(s: Record, req: Array, kv: Kv, phases: Array, i: int, j: int) -> bool:
+    """Whether the arrival of request i could change the batch at boundary j of the span."""
+    if s.asks & ON_DISPLACE or s.prefill_interval > 1:
+        return True
+    if s.asks & ON_ADMISSION and s.num_running < s.seat_limit:
+        return True
+    if next_up(s) != i and not s.long_adaptive:
+        return False  # behind a head that stays blocked while the batch only grows
+    free = s.free_blocks - blocks_taken(s, phases, j)
+    return bool(could_be_admitted(s, req, kv, free, long_threshold(s)))
+
+
+@kernel
+def until_review(s: Record, req: Array, lists: Array, j: int) -> int:
+    """The boundary at which a review is due now that somebody waits: j or later, at most k."""
+    if not s.asks & ON_REVIEW:
+        k: int = s.k
+        return k
+    due = min(s.k, iterations_until_review(s, req, lists))
+    if s.next_review_s < math.inf:
+        due = min(due, boundary_at(s, s.next_review_s))
+    boundary: int = max(due, j)
+    return boundary
 
 
 @entry
@@ -169,6 +269,7 @@ def withdraw(
     state: Array,
     lists: Array,
     phases: Array,
+    kv: Kv,
     token_s: Array,
     seq_s: Array,
     itl: Array,
@@ -198,6 +299,7 @@ def finish_run(
     state: Array,
     lists: Array,
     phases: Array,
+    kv: Kv,
     token_s: Array,
     seq_s: Array,
     itl: Array,
@@ -220,7 +322,7 @@ def finish_run(
         if ended > 0:
             s.k = ended
             s.num_finished = 0
-            close_span(s, req, lists, phases, itl)
+            close_span(s, req, lists, phases, kv, itl)
             s.phase = BOUNDARY
     if s.lag > 0 and t_s >= s.flight_end_s:
         land_flight(s, lists, itl)

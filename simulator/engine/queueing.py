@@ -4,79 +4,49 @@ from __future__ import annotations
 
 import math
 
+from simulator.engine.blocks import blocks_for, give_back, held_blocks, take_blocks
 from simulator.engine.decoding import stop_decoding
-from simulator.engine.jit import Array, Record, kernel
-from simulator.engine.request import CANCELLED, COMPLETED, NEVER, NONE, RUNNING, WAITING
-from simulator.engine.state import ROW_EVICTED, ROW_FINISHED, ROW_LATE, ROW_RUNNING
+from simulator.engine.jit import Array, Kv, Record, kernel
+from simulator.engine.request import (
+    CANCELLED,
+    COMPLETED,
+    IN_HOST,
+    NEVER,
+    NONE,
+    NOTHING,
+    ON_GPU,
+    RUNNING,
+)
+from simulator.engine.state import (
+    ROW_EVICTED,
+    ROW_FINISHED,
+    ROW_LATE,
+    ROW_RUNNING,
+    ROW_TOKENS,
+    SWAP,
+)
+from simulator.engine.waiting import join_queue, leave_queue
 
 
 @kernel
-def blocks_for(s: Record, tokens: int) -> int:
-    """KV blocks that hold `tokens` tokens of one request, in all groups of layers."""
-    size: int = s.block_size
-    whole = (tokens + size - 1) // size
-    if s.kv_groups_window == 0:
-        full_only: int = s.kv_groups_full * whole
-        return full_only
-    inside = min(whole, (s.window_tokens + size - 1) // size)
-    blocks: int = s.kv_groups_full * whole + s.kv_groups_window * inside
-    return blocks
+def admit(s: Record, req: Array, lists: Array, kv: Kv, i: int, tokens: int) -> None:
+    """Give request i a seat, and the blocks for its next `tokens` tokens.
 
-
-@kernel
-def push_back(s: Record, req: Array, i: int) -> None:
-    """Put request i at the end of the waiting queue."""
+    What it kept of its KV cache counts as computed; what it kept in host memory is fetched.
+    """
+    leave_queue(s, req, i)
     r = req[i]
-    r.status = WAITING
-    r.next = NONE
-    r.previous = s.wait_tail
-    if s.wait_tail == NONE:
-        s.wait_head = i
+    held = held_blocks(s, r)
+    if r.keeps == NOTHING:
+        r.computed_tokens = 0
+    elif r.keeps == ON_GPU:
+        s.num_parked -= 1
+        s.parked_blocks -= held
     else:
-        req[s.wait_tail].next = i
-    s.wait_tail = i
-    s.num_waiting += 1
-
-
-@kernel
-def push_front(s: Record, req: Array, i: int) -> None:
-    """Put request i at the head of the waiting queue."""
-    r = req[i]
-    r.status = WAITING
-    r.previous = NONE
-    r.next = s.wait_head
-    if s.wait_head == NONE:
-        s.wait_tail = i
-    else:
-        req[s.wait_head].previous = i
-    s.wait_head = i
-    s.num_waiting += 1
-
-
-@kernel
-def unlink(s: Record, req: Array, i: int) -> None:
-    """Take request i out of the waiting queue, wherever it stands."""
-    r = req[i]
-    if r.previous == NONE:
-        s.wait_head = r.next
-    else:
-        req[r.previous].next = r.next
-    if r.next == NONE:
-        s.wait_tail = r.previous
-    else:
-        req[r.next].previous = r.previous
-    r.next = NONE
-    r.previous = NONE
-    s.num_waiting -= 1
-
-
-@kernel
-def admit(s: Record, req: Array, lists: Array, i: int, tokens: int) -> None:
-    """Give request i a seat and the blocks for its first `tokens` tokens."""
-    unlink(s, req, i)
-    r = req[i]
+        s.transfer_s += r.computed_tokens * s.host_token_s
+        s.host_tokens_left += r.computed_tokens
+    r.keeps = NOTHING
     r.status = RUNNING
-    r.computed_tokens = 0
     r.answer_n = NEVER
     if math.isnan(r.first_scheduled_s):
         # An arrival within the tolerance after the boundary counts as at it.
@@ -85,20 +55,90 @@ def admit(s: Record, req: Array, lists: Array, i: int, tokens: int) -> None:
         r.lost_prefill_s += s.start_s - r.lost_since_s
         r.lost_since_s = math.nan
     lists[ROW_RUNNING, s.num_running] = i
+    lists[ROW_TOKENS, s.num_running] = tokens
     s.num_running += 1
     s.num_admitted += 1
-    s.free_blocks -= blocks_for(s, tokens)
+    s.reserved_blocks += blocks_for(s, r.reserve_tokens)
+    take_blocks(s, kv, blocks_for(s, r.computed_tokens + tokens) - held)
 
 
 @kernel
-def evict_last(s: Record, req: Array, lists: Array, phases: Array) -> None:
-    """Preempt the last admitted request: blocks freed, to be recomputed from zero, next in line.
+def evict(
+    s: Record, req: Array, lists: Array, phases: Array, kv: Kv, position: int, scheduled: int
+) -> None:
+    """Preempt the request at `position` of the running list; its KV is dropped or goes to the host.
 
+    `scheduled`: tokens that it has been given in the iteration being decided, which it loses.
     A token in flight still comes, as the span starts; it may be the last (see `finish_evicted`).
     """
-    s.num_running -= 1
-    i = lists[ROW_RUNNING, s.num_running]
+    i = lists[ROW_RUNNING, position]
     r = req[i]
+    leave_batch(s, req, lists, phases, position)
+    give_back(s, req, kv, i, blocks_for(s, r.computed_tokens + scheduled))
+    keep_in_host(s, r, s.preemption)
+    r.preemptions += 1
+    s.preemptions += 1
+    join_queue(s, req, i, True)
+
+
+@kernel
+def keep_in_host(s: Record, r: Record, mode: int) -> None:
+    """What request r, whose blocks are gone, has left of its KV: in host memory, if it fits there.
+
+    SWAP copies all of it out now; a checkpoint had copied whole chunks while they were computed.
+    """
+    kept = 0
+    if mode == SWAP:
+        kept = r.computed_tokens
+    elif s.checkpoint_tokens > 0:
+        kept = r.computed_tokens - r.computed_tokens % s.checkpoint_tokens
+    if kept == 0 or kept > s.host_tokens_left:
+        kept = 0
+    r.recomputed_tokens += r.computed_tokens - kept
+    r.computed_tokens = kept
+    r.keeps = NOTHING
+    if kept > 0:
+        r.keeps = IN_HOST
+        s.host_tokens_left -= kept
+        if mode == SWAP:
+            s.transfer_s += kept * s.host_token_s
+
+
+@kernel
+def park(s: Record, req: Array, lists: Array, phases: Array, position: int) -> None:
+    """The request at `position` of the running list gives up its seat, and keeps its KV."""
+    i = lists[ROW_RUNNING, position]
+    r = req[i]
+    leave_batch(s, req, lists, phases, position)
+    if r.computed_tokens > 0:
+        r.keeps = ON_GPU
+        s.num_parked += 1
+        s.parked_blocks += blocks_for(s, r.computed_tokens)
+    join_queue(s, req, i, True)
+
+
+@kernel
+def unpark(s: Record, req: Array, kv: Kv, i: int) -> None:
+    """Waiting request i loses the KV that it kept on the GPU, as if preempted only now."""
+    r = req[i]
+    blocks = blocks_for(s, r.computed_tokens)
+    s.num_parked -= 1
+    s.parked_blocks -= blocks
+    give_back(s, req, kv, i, blocks)
+    keep_in_host(s, r, s.preemption)
+    r.preemptions += 1
+    s.preemptions += 1
+
+
+@kernel
+def leave_batch(s: Record, req: Array, lists: Array, phases: Array, position: int) -> None:
+    """Take the request at `position` out of the running list, and note it as evicted."""
+    i = lists[ROW_RUNNING, position]
+    r = req[i]
+    for later in range(position + 1, s.num_running):
+        lists[ROW_RUNNING, later - 1] = lists[ROW_RUNNING, later]
+        lists[ROW_TOKENS, later - 1] = lists[ROW_TOKENS, later]
+    s.num_running -= 1
     if r.decoding:
         if not r.stalled:
             r.last_token_s = s.start_s
@@ -107,31 +147,43 @@ def evict_last(s: Record, req: Array, lists: Array, phases: Array) -> None:
         r.last_token_s = s.start_s
         r.ending = 0
         s.num_ending -= 1
-    s.free_blocks += blocks_for(s, r.computed_tokens)
-    r.recomputed_tokens += r.computed_tokens
-    r.computed_tokens = 0
-    r.preemptions += 1
-    s.preemptions += 1
+    s.reserved_blocks -= blocks_for(s, r.reserve_tokens)
     if math.isnan(r.lost_since_s):
         r.lost_since_s = s.start_s
+    r.evicted_n = s.n
     lists[ROW_EVICTED, s.num_evicted] = i
     s.num_evicted += 1
-    push_front(s, req, i)
 
 
 @kernel
-def finish(s: Record, r: Record, lists: Array, i: int) -> None:
+def finish(s: Record, req: Array, lists: Array, kv: Kv, i: int) -> None:
     """A request that no longer decodes gave its last token at `now`: it leaves."""
+    r = req[i]
     r.status = COMPLETED
     r.finish_s = s.now_s
-    s.free_blocks += blocks_for(s, r.computed_tokens)
+    leave_kv(s, req, kv, i)
     lists[ROW_FINISHED, s.num_finished] = i
     s.num_finished += 1
     s.departed += 1
 
 
 @kernel
-def finish_running(s: Record, req: Array, lists: Array, phases: Array) -> None:
+def leave_kv(s: Record, req: Array, kv: Kv, i: int) -> None:
+    """Request i, which is leaving for good, gives back whatever it holds."""
+    r = req[i]
+    if r.keeps == IN_HOST:
+        s.host_tokens_left += r.computed_tokens
+    else:
+        blocks = blocks_for(s, r.computed_tokens)
+        if r.keeps == ON_GPU:
+            s.num_parked -= 1
+            s.parked_blocks -= blocks
+        give_back(s, req, kv, i, blocks)
+    r.keeps = NOTHING
+
+
+@kernel
+def finish_running(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -> None:
     """At a boundary: running requests leave whose last token is out, or, if foreseen, end."""
     kept = 0
     for position in range(s.num_running):
@@ -156,7 +208,8 @@ def finish_running(s: Record, req: Array, lists: Array, phases: Array) -> None:
             stop_decoding(s, r, phases)  # the budget spared it the dead token
             done = True
         if done:
-            finish(s, r, lists, i)
+            s.reserved_blocks -= blocks_for(s, r.reserve_tokens)
+            finish(s, req, lists, kv, i)
         else:
             lists[ROW_RUNNING, kept] = i
             kept += 1
@@ -164,14 +217,14 @@ def finish_running(s: Record, req: Array, lists: Array, phases: Array) -> None:
 
 
 @kernel
-def finish_evicted(s: Record, req: Array, lists: Array) -> None:
+def finish_evicted(s: Record, req: Array, lists: Array, kv: Kv) -> None:
     """At a boundary: requests preempted at the last one leave the queue if they have all tokens."""
     for position in range(s.num_evicted - 1, -1, -1):
         i = lists[ROW_EVICTED, position]
         r = req[i]
-        if r.generated_tokens == r.target_tokens:
-            unlink(s, req, i)
-            finish(s, r, lists, i)
+        if r.status != RUNNING and r.generated_tokens == r.target_tokens:
+            leave_queue(s, req, i)
+            finish(s, req, lists, kv, i)
 
 
 @kernel
@@ -190,7 +243,7 @@ def drop_in_flight(s: Record, r: Record, lists: Array, i: int) -> None:
 
 
 @kernel
-def drop_cancelled(s: Record, req: Array, lists: Array, phases: Array) -> None:
+def drop_cancelled(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -> None:
     """At a boundary: requests whose cancel is due leave the queue or the batch."""
     kept = 0
     for position in range(s.num_running):
@@ -208,22 +261,24 @@ def drop_cancelled(s: Record, req: Array, lists: Array, phases: Array) -> None:
             s.num_ending -= 1
         if in_flight:
             drop_in_flight(s, r, lists, i)
-        s.free_blocks += blocks_for(s, r.computed_tokens)
-        cancel_now(s, r)
+        s.reserved_blocks -= blocks_for(s, r.reserve_tokens)
+        cancel_now(s, req, kv, i)
     s.num_running = kept
     i = s.wait_head
     while i != NONE:
         following = req[i].next
         if req[i].cancelled:
-            unlink(s, req, i)
-            cancel_now(s, req[i])
+            leave_queue(s, req, i)
+            cancel_now(s, req, kv, i)
         i = following
     s.num_cancelled = 0
 
 
 @kernel
-def cancel_now(s: Record, r: Record) -> None:
-    """Mark a request that holds nothing any more as cancelled at `now`."""
+def cancel_now(s: Record, req: Array, kv: Kv, i: int) -> None:
+    """Mark request i, which is out of batch and queue, as cancelled at `now`."""
+    leave_kv(s, req, kv, i)
+    r = req[i]
     r.status = CANCELLED
     r.finish_s = s.now_s
     s.departed += 1

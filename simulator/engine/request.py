@@ -8,6 +8,9 @@ import numpy.typing as npt
 NEW, WAITING, RUNNING, COMPLETED, REJECTED, CANCELLED = range(6)
 STATUS_NAMES = ("unfinished", "unfinished", "unfinished", "completed", "rejected", "cancelled")
 
+# What a waiting request keeps of its KV cache.
+NOTHING, ON_GPU, IN_HOST = range(3)
+
 NEVER = 2**62  # an iteration that never comes
 NONE = -1  # no request, no replica
 
@@ -49,8 +52,22 @@ REQUEST = np.dtype(
         ("answer_n", "i8"),  # ... at which the first answer token is out, or NEVER
         ("last_token_s", "f8"),  # kept only while stalled or preempted
         ("lost_since_s", "f8"),  # start of the open interval lost to preemption, or NaN
+        ("evicted_n", "i8"),  # iterations decided when it last lost its seat
         ("next", "i8"),  # neighbours in the waiting queue
         ("previous", "i8"),
+        # What its scheduler said of it.
+        ("rank", "f8"),
+        ("review_tokens", "i8"),  # output tokens at which the scheduler is asked again, or NEVER
+        ("review_n", "i8"),  # ... as an iteration, while it decodes
+        ("review_s", "f8"),  # time at which it is asked again, or infinite
+        ("reserve_tokens", "i8"),  # KV an admission must find room for, besides that of others
+        ("queued_since_s", "f8"),
+        ("heap_child", "i8"),  # the heap of waiting requests, where ranks order them
+        ("heap_next", "i8"),
+        ("heap_previous", "i8"),
+        # Where its KV is while it waits: nowhere, on the GPU, or in host memory.
+        ("keeps", "i1"),
+        ("cached_tokens", "i8"),  # found in the prefix cache at its first admission
     ],
     align=True,
 )
@@ -83,6 +100,9 @@ def new_requests(
     table["replica"] = NONE
     table["next"] = NONE
     table["previous"] = NONE
+    table["evicted_n"] = NONE
+    table["review_tokens"] = NEVER
+    table["review_s"] = np.inf
     for field in (*_UNSET_TIMES, "lost_since_s", "last_token_s"):
         table[field] = np.nan
     return table

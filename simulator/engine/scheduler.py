@@ -1,18 +1,42 @@
 """vLLM V1's schedule(): which requests get how many tokens in the next iteration.
 
-Rules of vLLM 0.33.0, `vllm/v1/core/sched/scheduler.py`, for policy fcfs without prefix cache.
-Async scheduling adds one: a request whose last token is in flight keeps seat and blocks, and is
-passed over. Running requests come first, in order of admission; then the waiting queue, whose
-blocked head blocks everyone behind it. A request wants all its known tokens computed: a decode is
-the case where one is missing, and needs no rule of its own.
+Rules of vLLM 0.33.0, `vllm/v1/core/sched/scheduler.py`. Running requests come first, in order of
+admission; then the waiting queue, in order of arrival (fcfs) or of rank, whose blocked head blocks
+everyone behind it. A request wants all its known tokens computed: a decode is the case where one is
+missing, and needs no rule of its own. Async scheduling adds one: a request whose last token is in
+flight keeps seat and blocks, and is passed over.
+
+`schedule` can stop in the middle to be told something (`s.stage`, `s.position`, `s.budget_left`),
+and goes on from there when it is called again.
 """
 
 from __future__ import annotations
 
+from simulator.engine.admission import (
+    admissible_tokens,
+    last_parked,
+    make_room,
+    static_tokens,
+)
+from simulator.engine.blocks import blocks_for, take_blocks
 from simulator.engine.decoding import stall
-from simulator.engine.jit import Array, Record, kernel
-from simulator.engine.queueing import admit, blocks_for, evict_last
-from simulator.engine.state import ROW_RUNNING, ROW_TOKENS
+from simulator.engine.jit import Array, Kv, Record, kernel
+from simulator.engine.queueing import admit, evict, unpark
+from simulator.engine.request import NONE
+from simulator.engine.state import (
+    ASK_VICTIM,
+    ASKED,
+    DECIDED,
+    PREFILL_FIRST,
+    ROW_RUNNING,
+    ROW_TOKENS,
+    RUNNING_PASS,
+    STATIC,
+    VICTIM_LAST,
+    VICTIM_TOLD,
+    WAITING_PASS,
+)
+from simulator.engine.waiting import next_up
 
 
 @kernel
@@ -38,90 +62,150 @@ def prefills_held(s: Record) -> bool:
 
 
 @kernel
-def admissible_tokens(
-    s: Record, r: Record, budget: int, free: int, threshold: int, held: bool
-) -> int:
-    """Tokens the waiting request r would get now, 0 if it must wait."""
-    known = r.prompt_tokens + r.generated_tokens
-    if budget <= 0 or s.num_running >= s.seat_limit or (held and known > 1):
-        return 0
-    tokens: int = known
-    if 0 < threshold < tokens:
-        tokens = threshold
-    if not s.chunked and tokens > budget:
-        return 0
-    tokens = min(tokens, budget)
-    if s.num_running > 0:
-        free -= s.watermark_blocks
-    if s.reserve_full_isl and blocks_for(s, min(known, s.max_model_len)) > free:
-        return 0
-    if blocks_for(s, min(tokens, s.max_model_len)) > free:
-        return 0
-    return tokens
+def schedule(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -> int:
+    """Decide the next iteration at a boundary; 0 when done, or what must be told first (ASK_...).
+
+    Leaves `pure` (every running request decodes one token), the tokens of each running request
+    (where not pure), those admitted (last in the running list) and evicted, and the budget left.
+    """
+    if s.stage == ASKED:
+        s.num_admitted = 0
+        s.short = 0
+        s.threshold = long_threshold(s)
+        s.held = prefills_held(s)
+        s.budget_left = s.max_num_batched_tokens
+        s.position = 0
+        s.may_admit = s.batching != STATIC or s.num_running == 0
+        s.stage = RUNNING_PASS
+        if s.batching == PREFILL_FIRST and s.num_waiting > 0:
+            schedule_waiting(s, req, lists, kv)
+            if s.num_admitted > 0:  # prompts only, whole ones; every decode waits
+                for position in range(s.num_running - s.num_admitted):
+                    lists[ROW_TOKENS, position] = 0
+                s.pure = 0
+                s.stage = WAITING_PASS
+                s.may_admit = 0
+        if s.stage == RUNNING_PASS:
+            s.pure = (
+                s.num_decodes == s.num_running
+                and s.num_stalled == 0
+                and s.num_running <= s.max_num_batched_tokens
+                and phases[s.n % s.block_size] <= s.free_blocks
+            )
+    if s.stage == RUNNING_PASS:
+        if s.pure:
+            take_blocks(s, kv, phases[s.n % s.block_size])
+            s.budget_left -= s.num_running
+        elif not schedule_running(s, req, lists, phases, kv):
+            return ASK_VICTIM
+        s.stage = WAITING_PASS
+    if s.may_admit and not s.short and s.batching != PREFILL_FIRST:
+        decodes = s.num_running
+        schedule_waiting(s, req, lists, kv)
+        if s.pure and s.num_admitted > 0:
+            s.pure = 0
+            for position in range(decodes):
+                lists[ROW_TOKENS, position] = 1
+    s.pure = s.pure and s.num_running > 0
+    if not s.pure:
+        for position in range(s.num_running):
+            r = req[lists[ROW_RUNNING, position]]
+            if r.decoding and lists[ROW_TOKENS, position] == 0:
+                stall(s, r, phases)
+        if s.prefill_interval > 1 and carries_prefill(s, req, lists):
+            s.last_prefill_n = s.n + 1
+    s.stage = DECIDED
+    return 0
 
 
 @kernel
-def schedule_decodes(s: Record, req: Array, lists: Array, phases: Array) -> int:
-    """Running pass when every running request decodes: nobody is visited but the victims."""
-    while s.num_running > 0 and phases[s.n % s.block_size] > s.free_blocks:
-        evict_last(s, req, lists, phases)
-    s.free_blocks -= phases[s.n % s.block_size]
-    budget: int = s.max_num_batched_tokens - s.num_running
-    return budget
-
-
-@kernel
-def schedule_running(
-    s: Record, req: Array, lists: Array, phases: Array, threshold: int, held: bool
-) -> int:
-    """Running pass in general: prompts in mid-prefill, or decodes beyond the token budget."""
-    budget: int = s.max_num_batched_tokens
-    position = 0
-    while position < s.num_running and budget > 0:
-        i = lists[ROW_RUNNING, position]
+def schedule_running(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -> bool:
+    """Running pass in general; False if a scheduler must name a victim before it can go on."""
+    while s.position < s.num_running and s.budget_left > 0:
+        i = lists[ROW_RUNNING, s.position]
         r = req[i]
         if r.decoding:
             tokens = 1
             computed = s.n + r.offset
-        elif held or r.ending:
-            lists[ROW_TOKENS, position] = 0
-            position += 1
+        elif s.held or r.ending:
+            lists[ROW_TOKENS, s.position] = 0
+            s.position += 1
             continue
         else:
             computed = r.computed_tokens
             tokens = r.prompt_tokens + r.generated_tokens - computed
-            if 0 < threshold < tokens:
-                tokens = threshold
-            tokens = min(tokens, budget)
+            if 0 < s.threshold < tokens:
+                tokens = s.threshold
+            tokens = min(tokens, s.budget_left)
         need = blocks_for(s, computed + tokens) - blocks_for(s, computed)
-        while need > s.free_blocks and position < s.num_running:
-            evict_last(s, req, lists, phases)
-        if position == s.num_running:  # it was the victim itself
-            break
-        s.free_blocks -= need
-        lists[ROW_TOKENS, position] = tokens
-        budget -= tokens
-        position += 1
-    for rest in range(position, s.num_running):
+        served = True
+        while need > s.free_blocks and served:
+            if s.num_parked > 0:
+                unpark(s, req, kv, last_parked(s, req, NONE))
+                continue
+            victim = choose_victim(s, req, lists)
+            if victim == NONE:
+                return False
+            served = victim != s.position
+            scheduled = 0
+            if victim < s.position:
+                scheduled = lists[ROW_TOKENS, victim]
+                s.budget_left += scheduled
+                s.position -= 1
+            evict(s, req, lists, phases, kv, victim, scheduled)
+            s.short = 1
+        if not served:  # it was the victim itself
+            if s.victim_rule == VICTIM_LAST:
+                break
+            continue
+        take_blocks(s, kv, need)
+        lists[ROW_TOKENS, s.position] = tokens
+        s.budget_left -= tokens
+        s.position += 1
+    for rest in range(s.position, s.num_running):
         lists[ROW_TOKENS, rest] = 0
-    return budget
+    return True
 
 
 @kernel
-def schedule_waiting(
-    s: Record, req: Array, lists: Array, budget: int, threshold: int, held: bool
-) -> int:
+def choose_victim(s: Record, req: Array, lists: Array) -> int:
+    """Place in the running list of the request to preempt; NONE if the scheduler must say."""
+    if s.victim_rule == VICTIM_LAST:
+        last: int = s.num_running - 1
+        return last
+    if s.victim_rule == VICTIM_TOLD:
+        told: int = s.victim
+        s.victim = NONE
+        return told
+    worst = 0
+    for position in range(1, s.num_running):
+        a, b = req[lists[ROW_RUNNING, position]], req[lists[ROW_RUNNING, worst]]
+        if a.rank > b.rank or (a.rank == b.rank and a.arrival_s > b.arrival_s):
+            worst = position
+    return worst
+
+
+@kernel
+def schedule_waiting(s: Record, req: Array, lists: Array, kv: Kv) -> None:
     """Waiting pass: admit from the head until it does not fit."""
+    promised = 0
     while s.num_waiting > 0:
-        tokens = admissible_tokens(s, req[s.wait_head], budget, s.free_blocks, threshold, held)
-        if tokens == 0:
-            break
-        lists[ROW_TOKENS, s.num_running] = tokens
-        admit(s, req, lists, s.wait_head, tokens)
-        budget -= tokens
-    if not held:
+        i = next_up(s)
+        if s.batching == STATIC:
+            tokens = static_tokens(s, req[i], promised)
+            if tokens < 0:
+                break
+            promised += blocks_for(s, req[i].prompt_tokens + req[i].generated_tokens)
+            promised -= blocks_for(s, tokens)
+        else:
+            free = make_room(s, req, kv, i)
+            tokens = admissible_tokens(s, req, kv, i, s.budget_left, free, s.threshold, s.held)
+            if tokens == 0:
+                break
+        admit(s, req, lists, kv, i, tokens)
+        s.budget_left -= tokens
+    if not s.held:
         s.capacity_bound = s.num_waiting > 0
-    return budget
 
 
 @kernel
@@ -132,50 +216,9 @@ def carries_prefill(s: Record, req: Array, lists: Array) -> bool:
         if lists[ROW_TOKENS, position] == 0 or r.decoding:
             continue
         admitted = position >= s.num_running - s.num_admitted
-        if not admitted or r.prompt_tokens + r.generated_tokens > 1:
+        if not admitted or r.prompt_tokens + r.generated_tokens - r.computed_tokens > 1:
             return True
     return False
-
-
-@kernel
-def schedule(s: Record, req: Array, lists: Array, phases: Array) -> None:
-    """Decide the next iteration at a boundary.
-
-    Leaves `pure` (every running request decodes one token), the tokens of each running request
-    (where not pure), those admitted (last in the running list) and evicted, and the budget left.
-    """
-    s.num_admitted = 0
-    s.num_evicted = 0
-    threshold = long_threshold(s)
-    held = prefills_held(s)
-    s.pure = (
-        s.num_decodes == s.num_running
-        and s.num_stalled == 0
-        and s.num_running <= s.max_num_batched_tokens
-    )
-    if s.pure:
-        budget = schedule_decodes(s, req, lists, phases)
-        s.pure = s.num_running > 0
-        if s.num_evicted == 0 and s.num_waiting > 0:
-            decodes = s.num_running
-            budget = schedule_waiting(s, req, lists, budget, threshold, held)
-            if s.num_admitted > 0:
-                s.pure = 0
-                for position in range(decodes):
-                    lists[ROW_TOKENS, position] = 1
-        elif s.num_evicted == 0 and not held:
-            s.capacity_bound = 0
-    else:
-        budget = schedule_running(s, req, lists, phases, threshold, held)
-        if s.num_evicted == 0:
-            budget = schedule_waiting(s, req, lists, budget, threshold, held)
-        for position in range(s.num_running):
-            r = req[lists[ROW_RUNNING, position]]
-            if r.decoding and lists[ROW_TOKENS, position] == 0:
-                stall(s, r, phases)
-    s.budget_left = budget
-    if s.prefill_interval > 1 and not s.pure and carries_prefill(s, req, lists):
-        s.last_prefill_n = s.n + 1
 
 
 @kernel

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from simulator.engine.decoding import fill_windows
 from simulator.engine.jit import Array, Record, kernel
 from simulator.engine.request import NEVER
-from simulator.engine.scheduler import admissible_tokens, long_threshold, prefills_held
-from simulator.engine.spans import blocks_taken, iterations_until_shortage
+from simulator.engine.scheduler import prefills_held
+from simulator.engine.spans import boundary_at, iterations_until_shortage
 from simulator.engine.state import (
+    ON_REVIEW,
     ROW_CONTEXT,
     ROW_FIXED,
     ROW_FLOOR,
@@ -41,18 +44,42 @@ def start_pure_span(
             fill_windows(s, req, lists, phases)
         k = min(k, s.next_knee_n - s.n)
     k = min(k, flat_iterations(s, seq_s[ROW_FLOOR, d]))
-    if s.lag > 0 and s.num_evicted > 0:
-        k = 1  # the last token of a victim may be in flight
+    if s.num_evicted > 0:
+        k = 1  # one put off now may be let in again in the next, or have its last token in flight
     if s.num_waiting > 0:
         if prefills_held(s):
             k = min(k, s.last_prefill_n + s.prefill_interval - s.n - 1)
-        if s.num_evicted > 0 and k > 1:
-            # Nobody was admitted in this iteration; the head may be in the next one.
-            free = s.free_blocks - blocks_taken(s, phases, 1)
-            head = req[s.wait_head]
-            if admissible_tokens(s, head, s.budget_left, free, long_threshold(s), False) > 0:
-                k = 1
+        k = min(k, iterations_until_review(s, req, lists))
     s.k = 1 if s.single_step else max(k, 1)
+    if s.transfer_s > 0.0:
+        spend_transfer(s)
+    elif s.num_waiting > 0 and s.next_review_s < math.inf:
+        s.k = boundary_at(s, s.next_review_s)
+
+
+@kernel
+def iterations_until_review(s: Record, req: Array, lists: Array) -> int:
+    """How long the span can be until the scheduler is to be asked about a decoding request."""
+    if not s.asks & ON_REVIEW:
+        return NEVER
+    if s.next_review_n < 0:
+        earliest = NEVER
+        for position in range(s.num_running):
+            r = req[lists[ROW_RUNNING, position]]
+            if r.decoding:
+                earliest = min(earliest, r.review_n)
+        s.next_review_n = earliest
+    left: int = s.next_review_n - s.n
+    return left
+
+
+@kernel
+def spend_transfer(s: Record) -> None:
+    """The iteration waits until KV has moved between GPU and host."""
+    s.a_s += s.transfer_s
+    s.b_s = 0.0
+    s.k = 1
+    s.transfer_s = 0.0
 
 
 @kernel
@@ -121,6 +148,8 @@ def start_mixed_iteration(
     if chunks > 0:
         s.a_s += s.prefill_fixed_s + prefill
     s.a_s = max(s.a_s, seq_s[ROW_FLOOR, requests])
+    if s.transfer_s > 0.0:
+        spend_transfer(s)
 
 
 @kernel

@@ -9,11 +9,30 @@ import numpy as np
 from simulator.cost.iteration_time import CostTable
 from simulator.engine.config import EngineConfig
 from simulator.engine.itl import NUM_BINS, SLICES
-from simulator.engine.jit import Array
+from simulator.engine.jit import Array, Kv
 from simulator.engine.request import NONE
 
 # What the replica is doing.
 IDLE, BOUNDARY, IN_SPAN = range(3)
+
+# How far the decision at a boundary has come.
+OPEN, ASKED, RUNNING_PASS, WAITING_PASS, DECIDED = range(5)
+
+# What the kernel must be told before it can go on (`kernel.advance` answers it negated).
+ASK_EVENTS, ASK_VICTIM, ASK_RANKS = 201, 202, 203
+
+# What a scheduler wants to be asked, or to hear of (`STATE.asks`).
+ON_FINISH, ON_REVIEW, ON_DISPLACE, ON_ADMISSION, ON_EVICTION = 1, 2, 4, 8, 16
+
+# Who is preempted: the last admitted, the one of the highest rank, or whom the scheduler names.
+VICTIM_LAST, VICTIM_WORST, VICTIM_TOLD = range(3)
+
+# How iterations are formed, and what becomes of the KV of a preempted request: their names are
+# those of `EngineConfig`.
+BATCHING = ("chunked_prefill", "prefill_first", "static")
+CHUNKED_PREFILL, PREFILL_FIRST, STATIC = range(3)
+PREEMPTION = ("recompute", "swap", "checkpoint")
+RECOMPUTE, SWAP, CHECKPOINT = range(3)
 
 STATE = np.dtype(
     [
@@ -35,6 +54,18 @@ STATE = np.dtype(
         ("long_spares_lone", "i1"),
         ("single_step", "i1"),
         ("lag", "i8"),  # iterations in flight when the next one is decided: 1 async, 0 sync
+        ("prefix_caching", "i1"),
+        ("ranked", "i1"),  # the waiting queue is ordered by rank, not by arrival
+        ("victim_rule", "i1"),
+        ("batching", "i1"),
+        ("preemption", "i1"),
+        ("reviews_phase", "i1"),  # the end of thinking is a review
+        ("asks", "i8"),
+        (
+            "checkpoint_tokens",
+            "i8",
+        ),  # KV goes to the host in such chunks; 0: it does not
+        ("host_token_s", "f8"),  # to move the KV of one token between GPU and host
         ("prefill_fixed_s", "f8"),
         ("prefill_token_s", "f8"),
         ("prefill_context_s", "f8"),
@@ -50,6 +81,15 @@ STATE = np.dtype(
         ("num_waiting", "i8"),
         ("wait_head", "i8"),
         ("wait_tail", "i8"),
+        ("heap_root", "i8"),
+        ("num_parked", "i8"),  # waiting, but with their KV
+        ("parked_blocks", "i8"),
+        ("reserved_blocks", "i8"),  # what admissions of running requests made sure of
+        ("host_tokens_left", "i8"),  # room for KV in host memory
+        ("transfer_s", "f8"),  # time that KV moves take, to be spent by the next iteration
+        ("next_review_n", "i8"),  # earliest review_n of decoding requests; -1 = unknown
+        ("next_review_s", "f8"),
+        ("event", "i1"),  # somebody came, left or was put off since the scheduler was last asked
         ("num_decodes", "i8"),
         ("num_stalled", "i8"),
         ("num_ending", "i8"),  # running, but their last token is in flight
@@ -81,6 +121,14 @@ STATE = np.dtype(
         ("pure", "i1"),  # every running request decodes one token
         ("mixed_context", "i8"),  # context that its one iteration reads, if it is not pure
         ("empty", "i1"),  # nothing is scheduled: one step of no duration, which is not counted
+        # ... and the decision that it came from, which can stop in the middle to ask
+        ("stage", "i8"),
+        ("position", "i8"),
+        ("victim", "i8"),  # the answer to ASK_VICTIM, a place in the running list
+        ("threshold", "i8"),
+        ("held", "i1"),
+        ("short", "i1"),  # somebody was preempted: nobody is admitted
+        ("may_admit", "i1"),
         ("budget_left", "i8"),
         ("num_admitted", "i8"),
         ("num_evicted", "i8"),
@@ -95,6 +143,8 @@ STATE = np.dtype(
         ("spans", "i8"),
         ("busy_s", "f8"),
         ("peak_blocks", "i8"),
+        ("prefix_query_tokens", "i8"),  # known tokens of admitted requests, and of these
+        ("prefix_hit_tokens", "i8"),  # ... found in the prefix cache
         # --- sampling
         ("next_sample_s", "f8"),  # the earlier of the next grid point and the next mark
         ("grid_s", "f8"),
@@ -121,7 +171,7 @@ SAMPLE = np.dtype(
     align=True,
 )
 
-KernelArrays = tuple[Array, Array, Array, Array, Array, Array, Array, Array]
+KernelArrays = tuple[Array, Array, Array, Kv, Array, Array, Array, Array, Array]
 
 MAX_SAMPLES = 4096
 
@@ -139,6 +189,7 @@ class ReplicaArrays:
     state: np.ndarray  # STATE[1]
     lists: np.ndarray  # int64[5, seats + 1]: running, their tokens, evicted, finished, late
     phases: np.ndarray  # int64[block_size]: blocks that decodes take at iteration n, by n mod size
+    kv: tuple[np.ndarray, ...]  # of the prefix cache
     token_s: np.ndarray  # CostTable.token_s
     seq_s: np.ndarray  # float64[6, seats + 1]: rows of CostTable, see ROW_SEQ and the following
     itl: np.ndarray  # int64[SLICES + 1, bins]: histogram of gaps between consecutive tokens
@@ -151,6 +202,7 @@ class ReplicaArrays:
             self.state,
             self.lists,
             self.phases,
+            self.kv,
             self.token_s,
             self.seq_s,
             self.itl,
@@ -166,15 +218,17 @@ def allocate(
     marks_s: tuple[float, ...],
     itl_span_s: tuple[float, float],
     itl: np.ndarray | None = None,
+    state: np.ndarray | None = None,
 ) -> ReplicaArrays:
     """Fresh arrays of an idle, empty replica at time 0.
 
     `marks_s`: increasing times at which the counters are noted exactly (the window's edges).
     `itl_span_s`: start and end of the time that the rows of the gap histogram divide up; `itl`: a
-    histogram to count in, of another replica.
+    histogram to count in, of another replica. `state`: STATE[1], zeros, to keep the state in.
     """
     seats = config.seat_limit
-    state = np.zeros(1, dtype=STATE)
+    if state is None:
+        state = np.zeros(1, dtype=STATE)
     s = state[0]
     for field in ("max_num_batched_tokens", "block_size", "usable_blocks", "max_model_len"):
         s[field] = getattr(config, field)
@@ -195,8 +249,15 @@ def allocate(
     s["kv_groups_window"] = config.kv_groups_window
     s["window_tokens"] = _window_tokens(config, cost)
     s["free_blocks"] = config.usable_blocks
-    s["wait_head"] = s["wait_tail"] = NONE
-    s["next_limit_n"] = s["next_answer_n"] = s["next_knee_n"] = -1
+    s["prefix_caching"] = config.enable_prefix_caching
+    s["batching"] = BATCHING.index(config.batching)
+    s["preemption"] = PREEMPTION.index(config.preemption)
+    s["checkpoint_tokens"] = config.checkpoint_tokens if config.preemption == "checkpoint" else 0
+    s["host_tokens_left"] = config.host_kv_tokens
+    s["host_token_s"] = config.host_token_s
+    s["wait_head"] = s["wait_tail"] = s["heap_root"] = s["victim"] = NONE
+    s["next_limit_n"] = s["next_answer_n"] = s["next_knee_n"] = s["next_review_n"] = -1
+    s["next_review_s"] = np.inf
     s["last_prefill_n"] = -config.prefill_schedule_interval
     s["grid_s"] = sample_interval_s
     s["itl_start_s"], s["itl_length_s"] = itl_span_s[0], itl_span_s[1] - itl_span_s[0]
@@ -206,6 +267,7 @@ def allocate(
         state=state,
         lists=np.full((5, seats + 1), NONE, dtype=np.int64),
         phases=np.zeros(config.block_size, dtype=np.int64),
+        kv=(np.zeros(1, dtype=np.int64),),
         token_s=np.ascontiguousarray(cost.token_s, dtype=np.float64),
         seq_s=np.ascontiguousarray(
             np.stack(

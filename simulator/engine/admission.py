@@ -1,0 +1,99 @@
+"""Whether a waiting request may join the batch, with how many tokens, and at whose expense."""
+
+from __future__ import annotations
+
+from simulator.engine.blocks import blocks_for, cached_prefix, held_blocks
+from simulator.engine.jit import Array, Kv, Record, kernel
+from simulator.engine.queueing import unpark
+from simulator.engine.request import NONE, NOTHING, ON_GPU
+from simulator.engine.state import PREFILL_FIRST, STATIC
+from simulator.engine.waiting import comes_before, next_up
+
+
+@kernel
+def admissible_tokens(
+    s: Record,
+    req: Array,
+    kv: Kv,
+    i: int,
+    budget: int,
+    free: int,
+    threshold: int,
+    held: bool,
+) -> int:
+    """Tokens that waiting request i would get now, with `free` blocks; 0 if it must wait."""
+    r = req[i]
+    if budget <= 0 or s.num_running >= s.seat_limit or (s.lag > 0 and r.evicted_n == s.n):
+        return 0
+    known = r.prompt_tokens + r.generated_tokens
+    mine = held_blocks(s, r)
+    have: int = r.computed_tokens
+    if r.keeps == NOTHING and s.prefix_caching:
+        have, mine = cached_prefix(s, req, kv, i, known)
+    if held and known - have > 1:
+        return 0
+    tokens: int = known - have
+    if 0 < threshold < tokens:
+        tokens = threshold
+    if not s.chunked and tokens > budget:
+        return 0
+    tokens = min(tokens, budget)
+    if s.num_running > 0 and r.keeps != ON_GPU:
+        free -= s.watermark_blocks
+    if s.reserve_full_isl and blocks_for(s, min(known, s.max_model_len)) - mine > free:
+        return 0
+    if blocks_for(s, min(have + tokens, s.max_model_len)) - mine > free:
+        return 0
+    reserve = blocks_for(s, r.reserve_tokens)
+    if reserve > 0 and s.num_running > 0 and s.reserved_blocks + reserve > s.usable_blocks:
+        return 0
+    return tokens
+
+
+@kernel
+def static_tokens(s: Record, r: Record, promised: int) -> int:
+    """Tokens that r gets as one of a static batch, perhaps 0 for now; -1 if it is full."""
+    known = r.prompt_tokens + r.generated_tokens
+    if s.num_running >= s.seat_limit or blocks_for(s, known) + promised > s.free_blocks:
+        return -1
+    tokens: int = min(known, s.budget_left)
+    return tokens
+
+
+@kernel
+def could_be_admitted(s: Record, req: Array, kv: Kv, free: int, threshold: int) -> bool:
+    """Whether the head of the queue could join the batch as it runs, were `free` blocks free."""
+    i = next_up(s)
+    if s.batching == STATIC:
+        return False
+    budget = s.max_num_batched_tokens if s.batching == PREFILL_FIRST else s.budget_left
+    free += s.parked_blocks - held_blocks(s, req[i])
+    return admissible_tokens(s, req, kv, i, budget, free, threshold, False) > 0
+
+
+@kernel
+def make_room(s: Record, req: Array, kv: Kv, i: int) -> int:
+    """Blocks free for head i; requests without a seat give up theirs, if that lets it in."""
+    reclaimable = s.parked_blocks - held_blocks(s, req[i])
+    if reclaimable > 0:
+        budget, threshold, held = s.budget_left, s.threshold, s.held
+        free = s.free_blocks + reclaimable
+        if admissible_tokens(s, req, kv, i, budget, free, threshold, held) > 0:
+            while admissible_tokens(
+                s, req, kv, i, budget, s.free_blocks, threshold, held
+            ) == 0 and s.parked_blocks > held_blocks(s, req[i]):
+                unpark(s, req, kv, last_parked(s, req, i))
+    left: int = s.free_blocks
+    return left
+
+
+@kernel
+def last_parked(s: Record, req: Array, but: int) -> int:
+    """The waiting request that holds blocks and comes last, `but` excepted."""
+    last = NONE
+    i = s.wait_head
+    while i != NONE:
+        if req[i].keeps == ON_GPU and i != but and (last == NONE or comes_before(req, last, i)):
+            last = i
+        i = req[i].next
+    return last
