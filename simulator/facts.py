@@ -46,3 +46,31 @@ class RequestFacts:
 
     def __len__(self) -> int:
         return len(self.prompt_tokens)
+
+    @classmethod
+    def plain(
+        cls, prompt_tokens: NDArray[np.int64], max_tokens: NDArray[np.int64] | None = None
+    ) -> RequestFacts:
+        """Facts of requests that nothing more is known of: one class, one client, no sessions."""
+        n = len(prompt_tokens)
+        zeros = np.zeros(n, dtype=np.int64)
+        return cls(
+            prompt_tokens=prompt_tokens,
+            max_tokens=zeros if max_tokens is None else max_tokens,
+            class_id=zeros.astype(np.int32),
+            client_id=zeros.astype(np.int32),
+            session_id=zeros - 1,
+            query_id=np.arange(n, dtype=np.int64),
+            priority=zeros,
+            due_s=np.full(n, np.inf),
+            predictor=_NoPrediction(),
+        )
+
+
+class _NoPrediction:
+    """Knows nothing: NaN."""
+
+    def total_tokens(
+        self, rows: NDArray[np.int64], generated: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        return np.full(len(rows), np.nan)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,8 +25,11 @@ from simulator.engine.replica import Replica
 from simulator.engine.request import new_requests
 from simulator.engine.trace import Step, TracedReplica
 from simulator.errors import InputError
+from simulator.facts import RequestFacts
+from simulator.prefix import PromptSegments
+from simulator.schedulers import SCHEDULERS, Scheduler
 
-_NOT_MODELLED = {"enable_prefix_caching": False, "policy": "fcfs"}
+_NOT_MODELLED = {"enable_prefix_caching": False}
 _OPTIONS = (
     "max_num_seqs",
     "max_num_batched_tokens",
@@ -66,18 +69,33 @@ def serve(
     requests: np.ndarray,
     *,
     cancels: Iterable[tuple[float, int]] = (),
+    scheduler: Scheduler | None = None,
+    facts: RequestFacts | None = None,
+    segments: PromptSegments | None = None,
     traced: bool = False,
     check_integrity: bool = True,
 ) -> Replica:
     """Run one replica over a table from `new_requests`, in place, until nothing is left to do.
 
     `requests` are in order of arrival; refused ones end with status REJECTED. `cancels`: pairs of a
-    time in seconds and a request. `traced` gives a `TracedReplica`, with every iteration's
+    time in seconds and a request. `scheduler` (None: fcfs) sees the requests as `facts`; `segments`
+    is what prompts share. `traced` gives a `TracedReplica`, with every iteration's
     decisions in `steps`. Returns the replica.
     """
     clock = Clock()
     kind = TracedReplica if traced else Replica
-    replica = kind(clock, config, cost, requests, check_integrity=check_integrity)
+    if scheduler is not None and facts is None:
+        facts = RequestFacts.plain(requests["prompt_tokens"], requests["max_tokens"])
+    replica = kind(
+        clock,
+        config,
+        cost,
+        requests,
+        scheduler=scheduler,
+        facts=facts,
+        segments=segments,
+        check_integrity=check_integrity,
+    )
     Source(clock, requests["arrival_s"], replica.offer)
     for cancel_s, i in cancels:
         clock.timeout(cancel_s).callbacks.append(partial(_cancel, replica, i))
@@ -151,7 +169,10 @@ def replay(recording: Mapping[str, Any], *, stepping: str = "span") -> Replay:
         output_tokens=output,
         max_tokens=output if foreseen else 0,
     )
-    replica = serve(config, cost, requests, traced=True)
+    facts = RequestFacts.plain(requests["prompt_tokens"], requests["max_tokens"])
+    facts = replace(facts, priority=np.array([row["priority"] for row in rows], dtype=np.int64))
+    policy = SCHEDULERS[settings.get("policy", "fcfs")]()
+    replica = serve(config, cost, requests, scheduler=policy, facts=facts, traced=True)
     assert isinstance(replica, TracedReplica)
     return Replay([row["id"] for row in rows], requests, replica.steps)
 

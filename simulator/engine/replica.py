@@ -12,12 +12,15 @@ from simulator.cost.iteration_time import CostTable
 from simulator.engine import kernel
 from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
+from simulator.engine.governor import Governor
 from simulator.engine.integrity import explain
 from simulator.engine.request import RUNNING, WAITING
 from simulator.engine.sampling import set_next_sample
-from simulator.engine.state import ROW_FINISHED, allocate
+from simulator.engine.state import ASK_EVENTS, ROW_FINISHED, allocate
 from simulator.errors import IntegrityError
+from simulator.facts import RequestFacts
 from simulator.prefix import PromptSegments
+from simulator.schedulers.base import Scheduler
 
 REFUSALS = {
     kernel.TOO_LONG_PROMPT: "prompt leaves no room for a token below max_model_len",
@@ -38,6 +41,8 @@ class Replica:
     `marks_s` are times at which the counters are noted exactly; `itl_span_s` is the time that the
     rows of the histogram of inter-token gaps divide up, `itl` another replica's histogram to share.
     `segments` is what the prompts of `requests` are made of, None if none shares anything.
+    `scheduler` orders the requests by what it sees of them, by way of `facts`; None is fcfs.
+    `state`: STATE[1], zeros, to keep the state in.
     """
 
     def __init__(
@@ -53,6 +58,9 @@ class Replica:
         itl_span_s: tuple[float, float] = (0.0, 0.0),
         itl: np.ndarray | None = None,
         segments: PromptSegments | None = None,
+        scheduler: Scheduler | None = None,
+        facts: RequestFacts | None = None,
+        state: np.ndarray | None = None,
         check_integrity: bool = False,
         on_finish: Callable[[list[int]], None] | None = None,
     ) -> None:
@@ -63,7 +71,12 @@ class Replica:
         self.segments = segments
         self.on_finish = on_finish
         self.check_integrity = check_integrity
-        self.arrays = allocate(config, cost, sample_interval_s, marks_s, itl_span_s, itl)
+        self.arrays = allocate(config, cost, sample_interval_s, marks_s, itl_span_s, itl, state)
+        self._governor: Governor | None = None
+        if scheduler is not None:
+            assert facts is not None, "a scheduler sees requests as facts"
+            governor = Governor(scheduler, facts, config, requests, self.arrays)
+            self._governor = governor if governor.has_a_say else None
         set_next_sample(self.arrays.state[0], self.arrays.marks)
         self._args = self.arrays.arguments()
         self._wake_s = math.inf  # when the kernel must next be called
@@ -77,6 +90,8 @@ class Replica:
 
         Returns None, or why it is refused: it could never be served.
         """
+        if self._governor is not None:
+            self._governor.arrive(i)
         answer = kernel.offer(self.requests, *self._args, i)
         if answer < 0.0:
             return REFUSALS[int(answer)]
@@ -138,6 +153,10 @@ class Replica:
             )
             if answer > 0.0:
                 return float(answer)
+            if answer <= -ASK_EVENTS:
+                assert self._governor is not None
+                self._governor.answer(int(-answer))
+                continue
             if answer < 0.0:
                 raise IntegrityError(f"replica {self.index}: {explain(int(-answer))}")
             if self.on_finish is not None:

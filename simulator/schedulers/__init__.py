@@ -1,0 +1,14 @@
+"""Schedulers: the order in which a replica serves. One policy a file, found by its `kind`.
+
+Every module of this package is imported here, so that a new file is all that a new one needs.
+"""
+
+import importlib
+import pkgutil
+
+from simulator.schedulers.base import SCHEDULERS, Action, Scheduler
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["SCHEDULERS", "Action", "Scheduler"]
