@@ -23,7 +23,9 @@ def admissible_tokens(
 ) -> int:
     """Tokens that waiting request i would get now, with `free` blocks; 0 if it must wait."""
     r = req[i]
-    if budget <= 0 or s.num_running >= s.seat_limit or (s.lag > 0 and r.evicted_n == s.n):
+    if budget <= 0 or s.num_running >= s.seat_limit:
+        return 0
+    if s.lag > 0 and s.num_evicted > 0 and r.evicted_n == s.n:  # its last token is in flight
         return 0
     known = r.prompt_tokens + r.generated_tokens
     mine = held_blocks(s, r)

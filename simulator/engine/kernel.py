@@ -117,10 +117,10 @@ def advance(
                 return -float(question)
             if s.num_evicted == 0 and s.num_ending == 0 and schedules_nothing(s, lists):
                 return -float(STUCK)
-            if s.num_evicted > 0:
+            if s.short:
                 s.event = 1
-                if s.asks & ON_EVICTION:
-                    return -float(ASK_RANKS)
+            if s.num_evicted > 0 and s.asks & ON_EVICTION:
+                return -float(ASK_RANKS)
         if s.pure:
             start_pure_span(s, req, lists, phases, token_s, seq_s)
         else:
