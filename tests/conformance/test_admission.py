@@ -198,6 +198,34 @@ def test_what_no_replica_could_serve_is_not_let_in(make):
     assert "max_model_len" in outcome.refused[1]
 
 
+class Listener(Admission):
+    """Notes what it is told."""
+
+    watches_answers = True
+
+    def start(self, facts):
+        self.told = []
+
+    def refusal(self, row, now_s, replicas):
+        assert replicas is None, "it did not ask to see them"
+        return None
+
+    def answered(self, rows, output_tokens, first_token_s, finish_s):
+        self.told += zip(rows, output_tokens, first_token_s, finish_s, strict=True)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_answers_are_told_as_they_were(asynchronous):
+    arrival_s, lengths = traffic(50)
+    lengths[7] = 9000  # cut by max_model_len
+    listener = Listener()
+    requests, _ = run(listener, facts_of(50), arrival_s, lengths, asynchronous=asynchronous)
+    names = ("generated_tokens", "first_token_s", "finish_s")
+    expected = [(row, *(requests[name][row] for name in names)) for row in range(50)]
+    assert sorted(listener.told) == expected
+    assert requests["generated_tokens"][7] == 3950
+
+
 def test_no_more_in_flight_than_the_cap(make):
     arrival_s, lengths = traffic()
     cap = 2 * SEATS + 3

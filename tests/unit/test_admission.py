@@ -169,6 +169,15 @@ def test_tokens_are_taken_out_when_they_are_known():
     assert ask(bucket, 3, 18.2)
 
 
+def test_an_answer_is_charged_to_its_own_client():
+    facts = facts_of(9, prompt_tokens=1, client_id=[0, 1] + 7 * [1], clients=2)
+    bucket = started("token_bucket", facts, rate_per_s=1.0, burst=10.0, unit="tokens")
+    assert ask(bucket, 0, 0.0)
+    answer(bucket, 0, 100, 1.0, 2.0)
+    assert ask(bucket, 1, 3.0)
+    assert not ask(bucket, 0, 3.0)
+
+
 # -- slo_reject
 
 
@@ -182,8 +191,8 @@ def test_nothing_is_known_before_the_first_answer():
 def test_the_estimate_of_the_whole_latency():
     """v = 10 tokens a second; 2 in service; 300 tokens wait: ttft 15 s, and 4 s for 40 tokens."""
     facts = facts_of(4, predicted("oracle", [500, 100, 200, 40]))
-    for e2el_s, late in ((18.9, True), (19.1, False)):
-        admission = started("slo_reject", facts, e2el_s=e2el_s)
+    for e2el_s, slack, late in ((18.9, 1.0, True), (19.1, 1.0, False), (10.0, 2.0, False)):
+        admission = started("slo_reject", facts, e2el_s=e2el_s, slack=slack)
         let_in(admission, [0, 1, 2])
         answer(admission, 0, 101, 0.0, 10.0)
         reason = admission.refusal(3, 20.0, seen([1, 1], [1, 1]))

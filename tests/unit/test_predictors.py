@@ -129,6 +129,12 @@ def test_a_perfect_order_has_no_mistakes():
     assert (np.diff(lengths[np.argsort(guesses)]) >= 0).all()
 
 
+@pytest.mark.parametrize("tau", [0.5, 1.0])
+def test_equal_lengths_are_in_no_order_of_arrival(tau):
+    guesses = says(started("rank_only", truth(np.full(N, 70)), tau=tau), N)
+    assert abs(kendalltau(guesses, np.arange(N)).statistic) < 0.02
+
+
 def test_what_an_order_hands_out_are_lengths_of_the_workload():
     lengths = lengths_of("bimodal", 1000)
     guesses = says(started("rank_only", truth(lengths), tau=0.1), 1000)
