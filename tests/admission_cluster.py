@@ -1,5 +1,7 @@
 """A small overloaded cluster behind an admission control, for the tests."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from simulator.cluster.cluster import Cluster
@@ -16,23 +18,17 @@ STEP_S = 0.05  # an iteration of anything
 
 
 def facts_of(n, predictor=None, *, prompt_tokens=50, client_id=0, clients=1, due_s=np.inf):
-    """What is known of n requests when they arrive; other columns are of no consequence here."""
+    """What is known of n requests when they arrive."""
 
     def column(value, dtype=np.int64):
         return np.array(np.broadcast_to(value, (n,)), dtype=dtype)
 
-    if predictor is None:
-        predictor = PREDICTORS["none"]()
-    return RequestFacts(
-        prompt_tokens=column(prompt_tokens),
-        max_tokens=column(0),
-        class_id=column(0, np.int32),
+    plain = RequestFacts.plain(column(prompt_tokens))
+    return replace(
+        plain,
         client_id=column(client_id, np.int32),
-        session_id=column(-1),
-        query_id=np.arange(n),
-        priority=column(0),
         due_s=column(due_s, np.float64),
-        predictor=predictor,
+        predictor=predictor or plain.predictor,
         client_names=tuple(f"client{k}" for k in range(clients)),
     )
 

@@ -17,7 +17,7 @@ Cap = Annotated[int, Field(ge=0)] | None
 @ADMISSIONS.register("queue_cap")
 @dataclass(eq=False)
 class QueueCap(Admission):
-    """Rejects while any of the limits is reached; None is no limit.
+    """Rejects while any of the limits that are set is reached.
 
     The first two are vLLM's, which its API server checks for all data-parallel ranks behind it: the
     request at hand is not counted, and a limit of 0 rejects everybody. vLLM counts the prompts of
@@ -25,7 +25,7 @@ class QueueCap(Admission):
     computed is left out.
     """
 
-    source = (
+    source: ClassVar[str] = (
         "vLLM, max_num_queued_reqs and max_num_queued_tokens"
         " (https://github.com/vllm-project/vllm/pull/49445)"
     )
@@ -57,10 +57,8 @@ class QueueCap(Admission):
             queued_tokens = self._let_in.last(int(waiting.sum()))
             if queued_tokens >= self.max_num_queued_tokens:
                 return "too many prompt tokens queued"
-        if self.max_waiting_per_replica is not None:
-            if int(waiting.min()) >= self.max_waiting_per_replica:
-                return "every queue is full"
-        return None
+        cap = self.max_waiting_per_replica
+        return None if cap is None or int(waiting.min()) < cap else "every queue is full"
 
     def admitted(self, row: int, now_s: float) -> None:
         """It waits, until shorter queues are seen."""

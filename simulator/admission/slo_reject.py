@@ -35,15 +35,18 @@ class SloReject(Admission):
     Where nobody has waited for `settled_s` there is no queue, only arrivals between two iterations.
     """
 
-    source = "Qin et al., Mooncake (early rejection based on prediction), arXiv:2407.00079"
+    source: ClassVar[str] = (
+        "Qin et al., Mooncake (early rejection based on prediction), arXiv:2407.00079"
+    )
     needs_snapshot: ClassVar[bool] = True
     needs_prediction: ClassVar[bool] = True
 
     ttft_s: Target = None
-    """Target of the time to first token (seconds); None: none."""
+    """Target of the time to first token (seconds), if there is one."""
 
     e2el_s: Target = None
-    """Target of the time to the last token (seconds), beside what a request asks for itself."""
+    """Target of the time to the last token (seconds), if there is one for all; a request may have
+    its own."""
 
     slack: Annotated[float, Field(gt=0.0)] = 1.0
     """Times its target that an estimate may be: above 1 lets more requests in."""

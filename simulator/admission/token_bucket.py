@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ class TokenBucket(Admission):
     below empty, and lets nobody pass until it is above.
     """
 
-    source = (
+    source: ClassVar[str] = (
         "Envoy AI Gateway, usage-based rate limiting"
         " (https://aigateway.envoyproxy.io/docs/capabilities/usage-based-ratelimiting)"
     )
@@ -36,7 +36,7 @@ class TokenBucket(Admission):
     """Requests or tokens a second that flow into a bucket."""
 
     burst: Annotated[float, Field(ge=1.0)] | None = None
-    """Requests or tokens that a bucket holds at most, and at first; None: a minute's worth."""
+    """Requests or tokens that a bucket holds at most, and at first; by default a minute's worth."""
 
     unit: Literal["requests", "tokens"] = "requests"
     """What is counted."""

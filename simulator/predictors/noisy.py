@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,14 @@ from simulator.predictors.base import PREDICTORS, Predictor, Truth, standard_nor
 @PREDICTORS.register("noisy")
 @dataclass(eq=False)
 class Noisy(Predictor):
-    """The true length times exp(sigma e), e standard normal: what a model that reads prompts gives.
+    """One guess from the prompt: the true length times exp(sigma e), e standard normal.
 
     Right in the median: half of the guesses are too long and half too short; their mean is
     exp(sigma^2 / 2) times too long. A guess is cut at the client's cap, which leaves the median
     right. A request that outlives its guess is expected to end with the next token.
     """
 
-    source = (
+    source: ClassVar[str] = (
         "Qiu et al., Efficient interactive LLM serving with proxy model-based sequence length"
         " prediction, arXiv:2404.08509"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,9 @@ class RankOnly(Predictor):
     request that outlives it is expected to end with the next token.
     """
 
-    source = "Fu et al., Efficient LLM scheduling by learning to rank, arXiv:2408.15792"
+    source: ClassVar[str] = (
+        "Fu et al., Efficient LLM scheduling by learning to rank, arXiv:2408.15792"
+    )
 
     tau: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     """Kendall's tau between the predicted and the true order: 1 is perfect, 0 knows nothing."""

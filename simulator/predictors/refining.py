@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,12 @@ from simulator.predictors.base import PREDICTORS, Predictor, Truth, standard_nor
 @PREDICTORS.register("refining")
 @dataclass(eq=False)
 class Refining(Predictor):
-    """What is left, times exp(sigma(g) e), after g tokens: e is standard normal, of the request.
+    """Guesses at what is left get better as tokens are seen: true times exp(sigma(g) e) after g.
 
-    TRAIL predicts the remaining length anew at each token, from the model's own embeddings, and
-    smooths the predictions by Bayes' rule. Independent looks of equal quality, so combined, add
-    up in precision: 1 / sigma(g)^2 grows in proportion to the tokens seen, so
+    e is standard normal, one for each request. TRAIL predicts the remaining length anew at each
+    token, from the model's own embeddings, and smooths the predictions by Bayes' rule. Looks that
+    are independent and equally good, so combined, add up in precision: 1 / sigma(g)^2 grows in
+    proportion to the tokens seen, so
 
         sigma(g) = sigma / sqrt(1 + 3 g / halved_after_tokens).
 
@@ -27,7 +28,7 @@ class Refining(Predictor):
     and too short too short, by less and less. Guesses are cut at the client's cap.
     """
 
-    source = (
+    source: ClassVar[str] = (
         "TRAIL: Shahout et al., Don't stop me now: embedding based scheduling for LLMs,"
         " arXiv:2410.01035"
     )
