@@ -32,7 +32,9 @@ class LetIn:
         return self._sums[-1] - self._sums[max(len(self._sums) - 1 - count, 0)]
 
     def since_s(self, count: int) -> float:
-        """When the first of the last `count` was let in (seconds); `count` is at least 1."""
+        """When the first of the last `count` (at least 1) was let in; infinite if nobody was."""
+        if not self._times_s:
+            return math.inf
         return self._times_s[max(len(self._times_s) - count, 0)]
 
 

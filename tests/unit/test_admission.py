@@ -46,6 +46,7 @@ def answer(admission, row, tokens, first_token_s, finish_s):
 def test_the_last_that_were_let_in():
     gate = LetIn()
     assert gate.last(5) == 0.0
+    assert gate.since_s(3) == np.inf
     for amount, now_s in ((10.0, 1.0), (20.0, 2.0), (5.0, 4.0)):
         gate.add(amount, now_s)
     assert [gate.last(k) for k in range(5)] == [0.0, 5.0, 25.0, 35.0, 35.0]
