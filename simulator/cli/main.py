@@ -24,6 +24,10 @@ COMMANDS = {
     "schema": ("simulator.cli.schema", "Print the JSON Schema of experiment files, for editors."),
     "models": ("simulator.cli.models", "List the models ponder knows."),
     "gpus": ("simulator.cli.gpus", "List the GPUs ponder knows."),
+    "schedulers": ("simulator.cli.schedulers", "List the schedulers ponder knows."),
+    "routers": ("simulator.cli.routers", "List the routers ponder knows."),
+    "predictors": ("simulator.cli.predictors", "List the length predictors ponder knows."),
+    "admissions": ("simulator.cli.admissions", "List the admission controls ponder knows."),
     "calibrate": ("simulator.cli.calibrate", "Fit a GPU profile to measured kernels."),
 }
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from simpy.core import EmptySchedule, StopSimulation
 
+from simulator.admission import Admission
+from simulator.cluster.counts import count
 from simulator.cluster.outcome import Outcome
 from simulator.cluster.source import ClosedLoopSource, SessionSource, Source
 from simulator.cost.iteration_time import CostTable
@@ -16,7 +18,7 @@ from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
 from simulator.engine.itl import EDGES_S
 from simulator.engine.replica import Replica
-from simulator.engine.request import NEW, RUNNING, WAITING
+from simulator.engine.request import NEW, REJECTED, RUNNING, WAITING
 from simulator.prefix import PromptSegments
 from simulator.routers.base import Router
 from workloads.batch import ClosedLoop, Sessions
@@ -35,7 +37,8 @@ class Cluster:
     `requests` is a `REQUEST` array in order of arrival; it is filled in by `run`, with the arrival
     times as well where `closed_loop` or `sessions` say who waits for what. `segments` says what
     prompts share, and every replica knows it. Inter-token gaps of all replicas go into one
-    histogram, in as many slices of `itl_span_s` as it has rows.
+    histogram, in as many slices of `itl_span_s` as it has rows. `admission` has been started, and
+    is asked before the router is; None admits all.
     """
 
     def __init__(
@@ -52,11 +55,13 @@ class Cluster:
         closed_loop: ClosedLoop | None = None,
         sessions: Sessions | None = None,
         segments: PromptSegments | None = None,
+        admission: Admission | None = None,
         check_integrity: bool = False,
     ) -> None:
         self.clock = Clock()
         self.requests = requests
         self.router = router
+        self._admission = admission
         self._config = config
         self._refused: dict[int, str] = {}
         self._last_departure_s: float | None = None
@@ -87,16 +92,32 @@ class Cluster:
             self._waiting_source = SessionSource(self.clock, arrival_s, sessions, self._submit)
         else:
             Source(self.clock, arrival_s, self._submit)
-        if self._waiting_source is not None:
+        watches = admission is not None and admission.watches_answers
+        if watches or self._waiting_source is not None:
             self._listen()
 
     def _submit(self, i: int) -> bool:
-        reason = self.replicas[self.router.choose(i)].offer(i)
+        reason = self._turned_away(i)
+        if reason is None:
+            reason = self.replicas[self.router.choose(i)].offer(i)
+            if reason is None and self._admission is not None:
+                self._admission.admitted(i, self.clock.now)
         if reason is not None:
             self._refused[i] = reason
             if self._left is not None:
                 self._leave(int(self.requests["measured"][i]), self.clock.now)
         return reason is None
+
+    def _turned_away(self, i: int) -> str | None:
+        """Why admission control rejects request i, which is then marked as rejected."""
+        if self._admission is None:
+            return None
+        seen = count(self.replicas) if self._admission.needs_snapshot else None
+        reason = self._admission.refusal(i, self.clock.now, seen)
+        if reason is not None:
+            self.requests["status"][i] = REJECTED
+            self.requests["finish_s"][i] = self.requests["arrival_s"][i]
+        return reason
 
     def _listen(self) -> None:
         for replica in self.replicas:
@@ -104,6 +125,10 @@ class Cluster:
 
     def _finished(self, ids: list[int]) -> None:
         """Requests have got their last token, or will in the iteration under way."""
+        if self._admission is not None and self._admission.watches_answers:
+            done = self.requests[ids]
+            columns = (done[name] for name in ("generated_tokens", "first_token_s", "finish_s"))
+            self._admission.answered(np.array(ids, dtype=np.int64), *columns)
         times_s = self.requests["finish_s"][ids].tolist()
         if self._waiting_source is not None:
             self._waiting_source.answered(ids, times_s)
