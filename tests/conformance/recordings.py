@@ -28,11 +28,15 @@ def path_of(name):
     return RECORDINGS_DIR / f"{name}.json.gz"
 
 
+def all_names():
+    """Names of all recordings; () if there are none."""
+    return tuple(sorted(p.name.removesuffix(".json.gz") for p in RECORDINGS_DIR.glob("*.json.gz")))
+
+
 @lru_cache(maxsize=1)
 def fcfs_names():
     """Names of the fcfs recordings without prefix caching, and whether they are async."""
-    names = sorted(path.name.removesuffix(".json.gz") for path in RECORDINGS_DIR.glob("*.json.gz"))
-    configs = {name: load(name)["config"] for name in names}
+    configs = {name: load(name)["config"] for name in all_names()}
     return {
         name: config["async_scheduling"]
         for name, config in configs.items()
@@ -65,6 +69,11 @@ def parametrize_sync_fcfs(argument="name"):
 def parametrize_fcfs(argument="name"):
     """Decorator: one test per fcfs recording, synchronous or async."""
     return parametrize_names(tuple(fcfs_names()), argument)
+
+
+def parametrize_all(argument="name"):
+    """Decorator: one test per recording."""
+    return parametrize_names(all_names(), argument)
 
 
 needs_recordings = pytest.mark.skipif(not RECORDINGS_DIR.is_dir(), reason=ABSENT_REASON)

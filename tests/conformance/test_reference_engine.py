@@ -9,7 +9,7 @@ from functools import lru_cache
 import pytest
 
 from . import recordings
-from .reference_engine import EngineConfig, Request, simulate
+from .reference_engine import EngineConfig, Request, Scheduling, simulate, token_names
 
 STEP_COUNTS = ("free_blocks", "free_blocks_end", "num_running", "num_waiting")
 LATENCY_PARTS = ("queue_s", "prefill_s", "thinking_s", "answer_s", "preempted_s")
@@ -18,6 +18,10 @@ LATENCY_PARTS = ("queue_s", "prefill_s", "thinking_s", "answer_s", "preempted_s"
 @lru_cache(maxsize=1)
 def replay(name):
     """Outcomes and steps of the reference engine on a recording."""
+    return serve_recording(name, Scheduling(recordings.load(name)["config"]["policy"]))
+
+
+def serve_recording(name, scheduling):
     recording = recordings.load(name)
     options = {f.name for f in fields(EngineConfig)} & recording["config"].keys()
     config = EngineConfig(**{option: recording["config"][option] for option in options})
@@ -29,10 +33,20 @@ def replay(name):
             thinking_tokens=request["output_tokens"] // 2,
             output_tokens=request["output_tokens"],
             max_tokens=recordings.max_tokens(recording, request),
+            priority=request["priority"],
+            tokens=token_names(
+                request["prompt_segments"], [(f"out:{request['id']}", request["output_tokens"])]
+            ),
         )
         for request in recording["requests"]
     ]
-    return simulate(config, requests, recordings.recorded_iteration_time(recording["cost"]))
+    return simulate(
+        config,
+        requests,
+        recordings.recorded_iteration_time(recording["cost"]),
+        scheduling,
+        recording["config"]["enable_prefix_caching"],
+    )
 
 
 def near(expected):
@@ -41,11 +55,14 @@ def near(expected):
 
 @recordings.needs_recordings
 def test_the_recordings_are_found():
-    names = [name.partition("_")[0] for name in recordings.sync_fcfs_names()]
-    assert names == ["l01", "l02", "l03", "l04", "l07"] + [f"s{n:02d}" for n in range(1, 23)]
+    names = [name.partition("_")[0] for name in recordings.all_names()]
+    counts = {"a": 13, "l": 10, "p": 8, "q": 10, "s": 22}
+    assert names == [
+        f"{kind}{n:02d}" for kind, count in counts.items() for n in range(1, count + 1)
+    ]
 
 
-@recordings.parametrize_fcfs()
+@recordings.parametrize_all()
 def test_decides_and_times_every_step_as_vllm_did(name):
     expected = recordings.load(name)["expected"]
     outcomes, steps = replay(name)
@@ -53,11 +70,13 @@ def test_decides_and_times_every_step_as_vllm_did(name):
     assert len(steps) == expected["num_steps"]
     for step, want in zip(steps, expected.get("steps", []), strict="steps" in expected):
         assert list(step.scheduled.items()) == list(want["scheduled"].items())
-        assert step.admitted == list(want["admitted"])
+        assert list(step.admitted.items()) == list(want["admitted"].items())
         assert step.preempted == want["preempted"]
         assert step.finished == want["finished"]
         assert [getattr(step, c) for c in STEP_COUNTS] == [want[c] for c in STEP_COUNTS]
-        assert [step.t_s, step.dt_s] == near([want["t_s"], want["dt_s"]])
+        decided_s = want.get("sched_s", want["t_s"])  # an iteration ahead, if async
+        got_s = [step.sched_s, step.t_s, step.dt_s]
+        assert got_s == near([decided_s, want["t_s"], want["dt_s"]])
     if "step_columns" in expected:
         assert expected["step_columns"] == {
             "total_tokens": [sum(step.scheduled.values()) for step in steps],
@@ -87,24 +106,38 @@ def test_decides_and_times_every_step_as_vllm_did(name):
     for outcome, want in zip(outcomes, expected["per_request"], strict=True):
         assert (outcome.id, outcome.status) == (want["id"], "completed")
         assert outcome.num_preemptions == want["num_preemptions"]
+        assert outcome.cached_tokens == want["num_cached_tokens"]
         for time in ("first_scheduled_s", "first_token_s", "finish_s"):
             assert getattr(outcome, time) == near(want[time]), (outcome.id, time)
 
 
-@recordings.parametrize_fcfs()
+@recordings.parametrize_all()
 def test_tokens_and_latency_parts_add_up_on_the_recordings(name):
     recording = recordings.load(name)
     outcomes, steps = replay(name)
-    scheduled = dict.fromkeys((outcome.id for outcome in outcomes), 0)
+    scheduled, lost, last_lost, found, spared, computed = (
+        dict.fromkeys((outcome.id for outcome in outcomes), 0) for _ in range(6)
+    )
     for step in steps:
+        for request_id in step.preempted:
+            last_lost[request_id] = computed[request_id]
+            lost[request_id] += computed[request_id]
+        for request_id, cached in step.admitted.items():
+            found[request_id] += cached
+            # What others computed beyond that is no recomputation spared.
+            spared[request_id] += min(cached, last_lost[request_id])
+            computed[request_id] = cached
         for request_id, n in step.scheduled.items():
             scheduled[request_id] += n
+            computed[request_id] += n
     for outcome, request in zip(outcomes, recording["requests"], strict=True):
+        assert outcome.recomputed_tokens == lost[outcome.id] - spared[outcome.id]
         tokens = request["prompt_tokens"] + request["output_tokens"] - 1
+        tokens += lost[outcome.id] - found[outcome.id]
         # A stop token is known one iteration late: one more may have been scheduled in vain.
         config = recording["config"]
         dead_tokens = (0, 1) if config["async_scheduling"] and config["stop"] == "token" else (0,)
-        assert scheduled[outcome.id] - tokens - outcome.recomputed_tokens in dead_tokens
+        assert scheduled[outcome.id] - tokens in dead_tokens
         assert outcome.generated_tokens == request["output_tokens"]
         assert len(outcome.inter_token_gaps_s) == request["output_tokens"] - 1
         decode_s = outcome.finish_s - outcome.first_token_s
@@ -113,6 +146,14 @@ def test_tokens_and_latency_parts_add_up_on_the_recordings(name):
         assert min(parts) >= -1e-9
         assert sum(parts) == near(outcome.finish_s - request["arrival_s"])
         assert (outcome.preempted_s > 0) == (outcome.num_preemptions > 0)
+
+
+@recordings.parametrize_names([n for n in recordings.all_names() if "priority" in n])
+def test_ranks_that_are_priorities_decide_as_policy_priority(name):
+    """Ids rise with the position in the list, so that ties end alike too."""
+    assert recordings.load(name)["config"]["policy"] == "priority"
+    ranked = Scheduling("ranked", rank=lambda state: state.request.priority)
+    assert serve_recording(name, ranked) == replay(name)
 
 
 def one_second(chunks):
