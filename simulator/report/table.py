@@ -13,11 +13,13 @@ from rich.text import Text
 from simulator.metrics.latency import PERCENTS
 from simulator.report.rows import (
     CLASS_COLUMNS,
+    POOL_COLUMNS,
     Block,
     blocks,
     class_rows,
     latency_rows,
     load_line,
+    pool_rows,
     slo_line,
 )
 
@@ -39,7 +41,9 @@ class SummaryTable:
         if objectives:
             yield Text.assemble(("SLO ", "bold"), objectives)
         if class_rows(summary):
-            yield _classes(summary)
+            yield _parts_table("Classes", CLASS_COLUMNS, class_rows(summary))
+        if pool_rows(summary):
+            yield _parts_table("Pools", POOL_COLUMNS, pool_rows(summary))
         yield _grid(blocks(summary))
         for note in self.notes:
             yield Text.assemble(("note ", "bold"), (note, "dim"))
@@ -58,12 +62,13 @@ def _latencies(summary: dict[str, Any], *, with_intervals: bool) -> Table:
     return table
 
 
-def _classes(summary: dict[str, Any]) -> Table:
-    table = Table(title="Classes", title_justify="left", title_style="bold", box=None)
+def _parts_table(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    """A table without lines of what the whole is made of, the name of each part first."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None)
     table.add_column("", style="cyan", no_wrap=True)
-    for heading in CLASS_COLUMNS:
+    for heading in headings:
         table.add_column(heading, justify="right")
-    for row in class_rows(summary):
+    for row in rows:
         table.add_row(*row)
     return table
 
