@@ -17,7 +17,7 @@ from simulator.cluster.outcome import Outcome
 from simulator.cluster.pool import PoolPlan
 from simulator.config.costs import iteration_costs_of
 from simulator.config.experiment import Experiment, RouterSettings
-from simulator.config.resolve import ResolvedPool, resolve_pools, resolved
+from simulator.config.resolve import ResolvedPool, names_a_file, resolve_pools, resolved
 from simulator.cost.iteration_time import CostTable
 from simulator.demand import demand_rps, last_start_s
 from simulator.engine.request import REJECTED, new_requests
@@ -209,9 +209,10 @@ def _window(experiment: Experiment, batch: RequestBatch) -> Window:
 
 
 def _label(pool: ResolvedPool) -> PoolLabel:
+    model = pool.settings.model
     return PoolLabel(
         name=pool.name,
-        model=pool.architecture.name,
+        model=pool.architecture.name if names_a_file(model) else model,
         gpu=pool.gpu.name,
         num_gpus=pool.settings.num_gpus,
         price_usd_per_gpu_hour=pool.price_usd_per_gpu_hour,

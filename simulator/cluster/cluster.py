@@ -92,22 +92,24 @@ class Cluster:
             self._listen()
 
     def _submit(self, i: int) -> bool:
-        chosen = self.router.choose(i)
-        reason = self.replicas[chosen].offer(i)
+        reason = self._offer(self.router.choose(i), i)
         if reason is not None:
-            self._refused[i] = reason + self._refused_by(chosen, i)
+            self._refused[i] = reason
             if self._left is not None:
                 self._leave(int(self.requests["measured"][i]), self.clock.now)
         return reason is None
 
-    def _refused_by(self, replica: int, i: int) -> str:
-        """Whose max_model_len request i exceeds, where there are several pools."""
-        if len(self.pools) == 1:
-            return ""
+    def _offer(self, replica: int, i: int) -> str | None:
+        """Offer request i to a replica; why it is refused, and by which pools if there are some."""
+        reason = self.replicas[replica].offer(i)
+        if reason is None or len(self.pools) == 1:
+            return reason
         prompt, cap = self.requests["prompt_tokens"][i], self.requests["max_tokens"][i]
         if any(plan.fits(prompt, cap) for plan in self.pools):
-            return f" of pool {self.pools[self.pool_id[replica]].name}, where the router sent it"
-        return " of every pool"
+            return (
+                f"{reason} of pool {self.pools[self.pool_id[replica]].name}, which the router chose"
+            )
+        return f"{reason} of every pool"
 
     def _listen(self) -> None:
         for replica in self.replicas:

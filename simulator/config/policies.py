@@ -134,7 +134,7 @@ def names_a_class(kind: str) -> bool:
 
 def _parameters(policy: type[Any]) -> type[BaseModel]:
     if issubclass(policy, Policy):
-        return parameter_model(policy)
+        return parameter_model(policy)  # type: ignore[arg-type]
     return create_model(policy.__name__, __config__=ConfigDict(extra="forbid"))
 
 

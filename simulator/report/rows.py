@@ -83,10 +83,9 @@ def class_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-POOL_COLUMNS = (
-    *("model", "GPU", "replicas", "served", "tok/s"),
-    *("KV mean", "KV peak", "GPU-hours", "cost"),
-)
+POOL_IS = ("model", "GPU", "replicas", "GPU-hours", "cost")
+POOL_DID = ("served", "tok/s", "KV mean", "KV peak")
+POOL_COLUMNS = (*POOL_IS, *POOL_DID)
 
 
 def pool_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -100,11 +99,11 @@ def pool_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
             each["model"],
             each["gpu"],
             str(each["replicas"]),
+            f"{each['gpu_hours']:,.2f}",
+            units.usd(each["cost_usd"]),
             units.count(each["completed"]),
             units.count(each["output_throughput"]),
             *(units.percent(each[key]) for key in ("kv_usage_mean", "kv_usage_peak")),
-            f"{each['gpu_hours']:,.2f}",
-            units.usd(each["cost_usd"]),
         )
         for name, each in shown.items()
     ]
@@ -177,11 +176,11 @@ def _throughput(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
 
 def _memory(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
     blocks, size = summary["kv_blocks_per_replica"], summary["kv_block_size"]
-    tokens = "of each pool" if size is None else f"× {size} tokens"
+    equal = [("blocks", units.count(blocks), f"× {size} tokens")] if blocks and size else []
     return (
         ("mean use", units.percent(summary["kv_usage_mean"]), ""),
         ("peak use", units.percent(summary["kv_usage_peak"]), "1 replica"),
-        ("blocks", units.count(blocks), tokens),
+        *equal,
         ("preemptions", units.count(summary["num_preemptions"]), ""),
         ("recomputed", units.count(summary["recomputed_tokens"]), "tokens"),
     )
