@@ -25,6 +25,7 @@ import simpy
 
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.outcome import Outcome
+from simulator.cluster.pool import PoolPlan
 from simulator.engine.config import EngineConfig
 from simulator.engine.request import new_requests
 from simulator.routers.round_robin import RoundRobin
@@ -75,9 +76,7 @@ def simulate(n: int, rate_rps: float | None, scale: int = 1, seed: int = 0) -> t
     cluster = Cluster(
         requests,
         RoundRobin(1),
-        config,
-        cost,
-        num_replicas=1,
+        [PoolPlan("main", config, cost)],
         sample_interval_s=max(end_s / 1000, 0.01),
         marks_s=(0.0,),
         itl_span_s=(0.0, end_s),

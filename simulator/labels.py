@@ -1,4 +1,4 @@
-"""Whose requests are whose: what a batch says of them that the engine need not know."""
+"""Names and groups of requests and pools: what a result shows and the engine need not know."""
 
 from __future__ import annotations
 
@@ -57,3 +57,14 @@ def first_request_of_query(batch: RequestBatch) -> NDArray[np.int64] | None:
         return None
     _, first, inverse = np.unique(batch.sessions.query_id, return_index=True, return_inverse=True)
     return np.asarray(first[inverse], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class PoolLabel:
+    """What a result says of a pool: its model and GPU by name, and what it costs to keep."""
+
+    name: str
+    model: str
+    gpu: str
+    num_gpus: int
+    price_usd_per_gpu_hour: float

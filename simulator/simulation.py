@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.cluster.outcome import Outcome
 from simulator.expected_error import ExpectedError
-from simulator.labels import Labels
+from simulator.labels import Labels, PoolLabel
 from simulator.metrics.window import Window
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ class Simulation:
     outcome: Outcome
     window: Window
     labels: Labels
-    num_gpus: int
-    price_usd_per_gpu_hour: float
+    pools: tuple[PoolLabel, ...]
     capacity_rps: float | None
     notes: list[str]
     name: str
@@ -43,8 +42,7 @@ class Simulation:
             self.outcome,
             self.window,
             self.labels,
-            num_gpus=self.num_gpus,
-            price_usd_per_gpu_hour=self.price_usd_per_gpu_hour,
+            pools=self.pools,
             capacity_rps=self.capacity_rps,
             notes=self.notes,
             seed=self.seed,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from simulator.cluster.cluster import Cluster
+from simulator.cluster.pool import PoolPlan
 from simulator.engine.config import EngineConfig
 from simulator.engine.request import new_requests
 from simulator.facts import RequestFacts
@@ -63,13 +64,12 @@ def run(
         async_scheduling=asynchronous,
         stepping=stepping,
     )
+    cost = linear_cost(STEP_S, 0.0, 0.0, max_tokens=config.max_num_batched_tokens, max_seqs=SEATS)
     requests = new_requests(arrival_s, facts.prompt_tokens, output_tokens)
     cluster = Cluster(
         requests,
         RoundRobin(replicas),
-        config,
-        linear_cost(STEP_S, 0.0, 0.0, max_tokens=config.max_num_batched_tokens, max_seqs=SEATS),
-        num_replicas=replicas,
+        [PoolPlan("only", config, cost, replicas)],
         sample_interval_s=10.0,
         admission=admission,
         check_integrity=True,

@@ -11,6 +11,7 @@ import click
 
 @click.command("explain")
 @click.argument("experiment", type=click.Path(path_type=Path))
+@click.option("--pool", "name", metavar="NAME", help="Which pool [default: the only one].")
 @click.option(
     "--batch",
     type=click.IntRange(min=0),
@@ -40,13 +41,14 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(
     experiment: Path,
+    name: str | None,
     batch: int | None,
     context: int | None,
     prefill: int,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Take one iteration of the experiment in the YAML file EXPERIMENT apart.
+    """Take one iteration of a pool of the experiment in the YAML file EXPERIMENT apart.
 
     Prints what each part of it costs and what limits that part (memory bandwidth, arithmetic, the
     network, kernels too small to fill the GPU, the CPU), the memory budget of one GPU, and the
@@ -58,7 +60,9 @@ def command(
     from simulator.studies.explain import explain
 
     loaded = load_experiment(experiment, overrides)
-    pool = resolve_pool(loaded.pool_name, loaded.pool)
+    if name not in loaded.pools and (name is not None or len(loaded.pools) > 1):
+        raise InputError(f"--pool: must be one of {', '.join(loaded.pools)}")
+    pool = resolve_pool(*loaded.one_pool(name))
     try:
         explanation = explain(pool, batch=batch, context_tokens=context, prefill_tokens=prefill)
     except InputError as error:

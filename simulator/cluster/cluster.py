@@ -1,10 +1,10 @@
-"""One pool of equal replicas behind a router, driven by a source of requests."""
+"""Pools of replicas behind one router, driven by a source of requests."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from simpy.core import EmptySchedule, StopSimulation
@@ -12,10 +12,9 @@ from simpy.core import EmptySchedule, StopSimulation
 from simulator.admission import Admission
 from simulator.cluster.counts import count
 from simulator.cluster.outcome import Outcome
+from simulator.cluster.pool import PoolPlan
 from simulator.cluster.source import ClosedLoopSource, SessionSource, Source
-from simulator.cost.iteration_time import CostTable
 from simulator.engine.clock import Clock
-from simulator.engine.config import EngineConfig
 from simulator.engine.itl import EDGES_S
 from simulator.engine.replica import Replica
 from simulator.engine.request import NEW, REJECTED, RUNNING, WAITING
@@ -34,6 +33,9 @@ _SECONDS_PER_TICK = 0.1
 class Cluster:
     """Replicas, the router before them, and the requests that will arrive.
 
+    `replicas` are those of all `pools`, pool after pool; `pool_id` (int64[replicas]) is the pool of
+    each.
+
     `requests` is a `REQUEST` array in order of arrival; it is filled in by `run`, with the arrival
     times as well where `closed_loop` or `sessions` say who waits for what. `segments` says what
     prompts share, and every replica knows it. Inter-token gaps of all replicas go into one
@@ -45,10 +47,8 @@ class Cluster:
         self,
         requests: np.ndarray,
         router: Router,
-        config: EngineConfig,
-        cost: CostTable,
+        pools: Sequence[PoolPlan],
         *,
-        num_replicas: int,
         sample_interval_s: float,
         marks_s: tuple[float, ...] = (),
         itl_span_s: tuple[float, float] = (0.0, 0.0),
@@ -62,15 +62,16 @@ class Cluster:
         self.requests = requests
         self.router = router
         self._admission = admission
-        self._config = config
+        self.pools = tuple(pools)
+        self.pool_id = np.repeat(np.arange(len(pools)), [plan.num_replicas for plan in pools])
         self._refused: dict[int, str] = {}
         self._last_departure_s: float | None = None
         self.replicas: list[Replica] = []
-        for index in range(num_replicas):
+        for index, plan in enumerate(self.pools[k] for k in self.pool_id):
             replica = Replica(
                 self.clock,
-                config,
-                cost,
+                plan.config,
+                plan.cost,
                 requests,
                 index=index,
                 sample_interval_s=sample_interval_s,
@@ -99,7 +100,7 @@ class Cluster:
     def _submit(self, i: int) -> bool:
         reason = self._turned_away(i)
         if reason is None:
-            reason = self.replicas[self.router.choose(i)].offer(i)
+            reason = self._offer(self.router.choose(i), i)
             if reason is None and self._admission is not None:
                 self._admission.admitted(i, self.clock.now)
         if reason is not None:
@@ -118,6 +119,18 @@ class Cluster:
             self.requests["status"][i] = REJECTED
             self.requests["finish_s"][i] = self.requests["arrival_s"][i]
         return reason
+
+    def _offer(self, replica: int, i: int) -> str | None:
+        """Offer request i to a replica; why it is refused, and by which pools if there are some."""
+        reason = self.replicas[replica].offer(i)
+        if reason is None or len(self.pools) == 1:
+            return reason
+        prompt, cap = self.requests["prompt_tokens"][i], self.requests["max_tokens"][i]
+        if any(plan.fits(prompt, cap) for plan in self.pools):
+            return (
+                f"{reason} of pool {self.pools[self.pool_id[replica]].name}, which the router chose"
+            )
+        return f"{reason} of every pool"
 
     def _listen(self) -> None:
         for replica in self.replicas:
@@ -179,7 +192,9 @@ class Cluster:
         rows = self._arrived()
         place = {int(row): k for k, row in enumerate(rows)} if self._refused else {}
         return Outcome(
-            config=self._config,
+            pool_names=tuple(plan.name for plan in self.pools),
+            configs=tuple(plan.config for plan in self.pools),
+            pool_id=self.pool_id,
             requests=self.requests[: len(rows)] if _counts_up(rows) else self.requests[rows],
             rows=rows,
             refused={place[row]: reason for row, reason in self._refused.items()},

@@ -13,6 +13,7 @@ from simulator.engine.config import EngineConfig
 class Outcome:
     """The engine's own tables after a run.
 
+    `pool_names`, `configs`: one a pool; `pool_id`: int64[replicas], the pool of each replica.
     `requests`: REQUEST[arrived], in order of arrival; those that had not arrived when the run ended
     are left out. `rows`: int64[arrived], which row of the table given to the cluster each was.
     `refused`: index into `requests` -> why it was rejected. `states`: STATE[replicas]. `samples`:
@@ -22,7 +23,9 @@ class Outcome:
     ones.
     """
 
-    config: EngineConfig
+    pool_names: tuple[str, ...]
+    configs: tuple[EngineConfig, ...]
+    pool_id: np.ndarray
     requests: np.ndarray
     rows: np.ndarray
     refused: dict[int, str]

@@ -10,22 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from simulator.config.policies import PolicySettings
 from simulator.config.presets import DEFAULT_PRESET
 from simulator.core_yaml import dump_yaml
 from simulator.cost.number_formats import KvCacheDtype, WeightDtype
-from simulator.routers import ROUTERS
+from simulator.errors import InputError, Problem
+from simulator.routers import ROUTERS, Router
 from workloads.batch import MAX_REQUESTS
 from workloads.kinds import AnyWorkload
 from workloads.slo import Slo
@@ -128,33 +120,12 @@ class PoolSettings(_Settings):
         return self.replicas * self.tensor_parallel_size
 
 
-class RouterSettings(_Settings):
+class RouterSettings(PolicySettings):
     """Which replica gets a request. May be written as just the kind."""
 
-    kind: str = Field("round_robin", json_schema_extra={"enum": list(ROUTERS)})
-    """Policy, by the name it is registered under; round_robin = each replica in turn."""
-
-    @field_validator("kind")
-    @classmethod
-    def _known(cls, kind: str) -> str:
-        if kind not in ROUTERS:
-            raise ValueError(f"unknown router {kind!r}; known: {', '.join(ROUTERS)}")
-        return kind
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_word(cls, value: Any) -> Any:
-        return {"kind": value} if isinstance(value, str) else value
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        schema = handler.resolve_ref_schema(handler(core_schema))
-        return {
-            "anyOf": [schema["properties"]["kind"], {**schema}],
-            "description": schema["description"],
-        }
+    registry = ROUTERS
+    base = Router
+    default = "round_robin"
 
 
 class Measure(_Settings):
@@ -204,9 +175,9 @@ class Experiment(_Settings):
     """Name of the experiment; the default result directory is results/<name>-seed<seed>."""
     seed: int = Field(0, ge=0, le=MAX_SEED)
     """Seed of every random stream: same experiment, same seed, same result."""
-    pools: dict[PoolName, PoolSettings] = Field(min_length=1, max_length=1)
-    """The pools of the cluster by name; exactly one for now."""
-    router: RouterSettings = RouterSettings()
+    pools: dict[PoolName, PoolSettings] = Field(min_length=1)
+    """The pools of the cluster by name, all behind one router."""
+    router: RouterSettings = RouterSettings(kind="round_robin")
     """Which replica gets a request."""
     workload: AnyWorkload
     """The requests: drawn from laws, or read from a trace."""
@@ -220,15 +191,23 @@ class Experiment(_Settings):
     """Run it so many times more under iteration times drawn from the residuals of the GPU profile's
     fits, and give the figures bands of expected error."""
 
-    @property
-    def pool_name(self) -> str:
-        """Name of the only pool."""
-        return next(iter(self.pools))
+    def one_pool(self, name: str | None = None) -> tuple[str, PoolSettings]:
+        """The pool called `name`, or the only one, with its name.
+
+        Raises `InputError` if there is no such pool, or none is named and there are several.
+        """
+        known = ", ".join(self.pools)
+        if name is None and len(self.pools) > 1:
+            raise InputError(Problem(f"one pool is needed here, not {known}", field="pools"))
+        if name is not None and name not in self.pools:
+            raise InputError(Problem(f"there is no pool {name!r}; known: {known}", field="pools"))
+        chosen = next(iter(self.pools)) if name is None else name
+        return chosen, self.pools[chosen]
 
     @property
-    def pool(self) -> PoolSettings:
-        """The only pool."""
-        return self.pools[self.pool_name]
+    def policy_files(self) -> list[Path]:
+        """The files that policies come from, in the order in which the experiment names them."""
+        return [path for path in (self.router.path,) if path is not None]
 
     @property
     def base_dir(self) -> Path:

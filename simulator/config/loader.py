@@ -16,6 +16,7 @@ from simulator.config.checks import check_experiment, check_pool, check_workload
 from simulator.config.experiment import MAX_SEED, Experiment, PoolSettings
 from simulator.config.messages import explain
 from simulator.config.overrides import Override, apply_override, parse_override
+from simulator.config.policies import names_a_class
 from simulator.config.resolve import names_a_file, resolved
 from simulator.config.source import (
     KeyPath,
@@ -30,6 +31,7 @@ from simulator.errors import InputError, Problem
 from workloads.kinds import AnyWorkload
 
 _WORKLOAD: TypeAdapter[Any] = TypeAdapter(AnyWorkload)
+_POLICIES = ("router", "scheduler", "predictor", "admission")
 
 
 def load_experiment(
@@ -175,12 +177,23 @@ def _make_paths_absolute(source: Source, base: Path) -> None:
 
 
 def _path_spots(data: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
-    """Where paths stand: keys `path` and `..._path` of the workload, models and GPUs of pools."""
-    pools = data.get("pools")
-    for name, pool in pools.items() if isinstance(pools, dict) else ():
-        for key in ("model", "gpu") if isinstance(pool, dict) else ():
+    """Where paths stand.
+
+    Models and GPUs of pools, kinds of policies that are classes in files, and keys `path` and
+    `..._path` of the workload.
+    """
+    for path, holder in _policy_holders(data):
+        for key in _POLICIES:
+            value = holder.get(key)
+            spot, container = (*path, key), holder
+            if isinstance(value, dict):
+                spot, container, value = (*spot, "kind"), value, value.get("kind")
+            if isinstance(value, str) and names_a_class(value):
+                yield spot, container
+    for path, pool in _mappings(data, "pools"):
+        for key in ("model", "gpu"):
             if isinstance(pool.get(key), str) and names_a_file(pool[key]):
-                yield ("pools", name, key), pool
+                yield (*path, key), pool
     below: list[tuple[KeyPath, Any]] = [(("workload",), data.get("workload"))]
     while below:
         path, value = below.pop()
@@ -189,6 +202,22 @@ def _path_spots(data: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]
                 below.append(((*path, key), inner))
             elif isinstance(inner, str) and (key == "path" or key.endswith("_path")):
                 yield (*path, key), value
+
+
+def _policy_holders(data: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """The mappings whose keys may be policies: the experiment, and the engines of pools."""
+    yield (), data
+    for path, pool in _mappings(data, "pools"):
+        if isinstance(pool.get("engine"), dict):
+            yield (*path, "engine"), pool["engine"]
+
+
+def _mappings(data: dict[str, Any], key: str) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """The mappings under the names of the mapping at `key`."""
+    named = data.get(key)
+    for name, value in named.items() if isinstance(named, dict) else ():
+        if isinstance(value, dict):
+            yield (key, name), value
 
 
 def _is_option(place: Place) -> bool:

@@ -90,8 +90,6 @@ def _message(detail: Any, path: KeyPath, data: Any) -> str:
         if not isinstance(given, dict):
             return f"must be a mapping with a 'kind', not {_show(given)}"
         return "is required: a 'kind' that says which it is"
-    if kind in ("too_long", "too_short") and path == ("pools",):
-        return f"must hold exactly one pool for now, not {len(given)}"
     if kind in ("too_long", "too_short"):
         words = "at most" if kind == "too_long" else "at least"
         count = context["max_length" if kind == "too_long" else "min_length"]

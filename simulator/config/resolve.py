@@ -79,15 +79,29 @@ def resolve_pool(name: str, pool: PoolSettings, *, gpu: GpuProfile | None = None
     return ResolvedPool(name, pool, architecture, gpu, engine, memory, price, notes)
 
 
+def resolve_pools(experiment: Experiment) -> tuple[ResolvedPool, ...]:
+    """Every pool of an experiment, in its order. Raises `InputError` with the problems of all."""
+    problems: list[Problem] = []
+    found = []
+    for name, pool in experiment.pools.items():
+        try:
+            found.append(resolve_pool(name, pool))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return tuple(found)
+
+
 def resolved(experiment: Experiment) -> Experiment:
     """The same experiment with every engine option written out, so that it outlives its preset.
 
     `num_gpu_blocks` stays open where memory decides it. Raises `InputError` as
-    `resolve_pool` does.
+    `resolve_pools` does.
     """
     pools = {}
-    for name, pool in experiment.pools.items():
-        result = resolve_pool(name, pool)
+    for result in resolve_pools(experiment):
+        pool = result.settings
         preset = PRESETS[pool.engine.preset]
         filled = {field: getattr(result.engine, field) for field in _SETTINGS_OF_ENGINE}
         filled |= {
@@ -96,7 +110,8 @@ def resolved(experiment: Experiment) -> Experiment:
         }
         engine = pool.engine.model_copy(update=filled)
         price = result.price_usd_per_gpu_hour
-        pools[name] = pool.model_copy(update={"engine": engine, "price_usd_per_gpu_hour": price})
+        update = {"engine": engine, "price_usd_per_gpu_hour": price}
+        pools[result.name] = pool.model_copy(update=update)
     changes: dict[str, Any] = {"pools": pools}
     return experiment.model_copy(update=changes)
 

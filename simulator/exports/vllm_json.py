@@ -44,11 +44,11 @@ def vllm_bench_result(result: Result, *, detailed: bool = False) -> dict[str, An
     """
     summary = result.summary
     pools = result.experiment.get("pools") or {}
-    models = [pool.get("model") for pool in pools.values() if isinstance(pool, dict)]
+    models = [pool["model"] for pool in pools.values() if isinstance(pool, dict)]
     exported: dict[str, Any] = {
         "endpoint_type": "ponder",
         "label": summary["name"],
-        "model_id": models[0] if models else None,
+        "model_id": ", ".join(dict.fromkeys(models)) or None,
         "num_prompts": summary["num_prompts"],
         "request_rate": summary["offered_rps"] if summary["offered_rps"] is not None else "inf",
         "max_concurrency": _concurrency(result),

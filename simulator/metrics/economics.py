@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulator.metrics.record import RunRecord
+from simulator.metrics.record import PoolRecord, RunRecord
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,22 @@ class Economics:
 
 def economics(record: RunRecord, window_completed: int) -> Economics:
     """Cost of a run in which `window_completed` queries were completed inside the window."""
-    price = record.price_usd_per_gpu_hour
-    gpu_hours = record.num_gpus * record.end_s / 3600
-    window_gpu_hours = record.num_gpus * record.window_length_s / 3600
-    window_cost = window_gpu_hours * price
-    tokens = record.window_output_tokens
+    window_s, tokens = record.window_length_s, record.window_output_tokens
+    window_cost = sum(_cost_usd(pool, window_s) for pool in record.pools)
     return Economics(
-        gpu_hours=gpu_hours,
-        cost_usd=gpu_hours * price,
-        window_gpu_hours=window_gpu_hours,
+        gpu_hours=gpu_hours(record.num_gpus, record.end_s),
+        cost_usd=sum(_cost_usd(pool, record.end_s) for pool in record.pools),
+        window_gpu_hours=gpu_hours(record.num_gpus, window_s),
         window_cost_usd=window_cost,
         usd_per_million_output_tokens=window_cost / (tokens / 1e6) if tokens else None,
         usd_per_completed_query=window_cost / window_completed if window_completed else None,
     )
+
+
+def gpu_hours(num_gpus: int, seconds: float) -> float:
+    """Hours that so many GPUs are paid for."""
+    return num_gpus * seconds / 3600
+
+
+def _cost_usd(pool: PoolRecord, seconds: float) -> float:
+    return gpu_hours(pool.num_gpus, seconds) * pool.price_usd_per_gpu_hour

@@ -1,4 +1,4 @@
-"""How much was asked of the pool and how much it carried, over time."""
+"""How much was asked of the pools and how much they carried, over time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ _SILENCE_GAPS = 5.0
 
 
 def pool_timeline(timeline: pd.DataFrame) -> pd.DataFrame:
-    """The timeline summed over replicas, one row per grid time.
+    """The timeline summed over its replicas, one row per grid time.
 
     Counts are summed; `kv_used_frac` is the mean over replicas, `kv_used_frac_max` the fullest.
     """
-    counts = [c for c in timeline.columns if c not in ("t_s", "replica", "kv_used_frac")]
+    names = ("t_s", "pool", "replica", "kv_used_frac")
+    counts = [column for column in timeline.columns if column not in names]
     groups = timeline.groupby("t_s", sort=True)
     total = groups[counts].sum()
     total["kv_used_frac"] = groups["kv_used_frac"].mean()
@@ -32,7 +33,7 @@ def arrival_span(record: RunRecord) -> tuple[float, float]:
     offered load look lower, and a queue that grew and then drained look flat.
     """
     start, end = record.window_s
-    arrivals = _arriving(record)["arrival_s"].to_numpy(np.float64)
+    arrivals = arriving(record)["arrival_s"].to_numpy(np.float64)
     if not len(arrivals):
         return start, end
     last = float(arrivals.max())
@@ -44,7 +45,7 @@ def arrival_span(record: RunRecord) -> tuple[float, float]:
 
 
 def offered_rps(record: RunRecord) -> float | None:
-    """Requests per second that the pool is asked for, those refused left out.
+    """Requests per second that the pools are asked for, those refused left out.
 
     Those that arrived in the window while any kept arriving; where turns wait for answers, what the
     sessions that start in it bring in the long run (`simulator.demand`). None if all came at once,
@@ -68,10 +69,10 @@ def arriving_rps(record: RunRecord) -> float | None:
 
 def accepted(record: RunRecord) -> int:
     """Requests that arrived in the window and were not rejected."""
-    return int((_arriving(record)["status"] != "rejected").sum())
+    return int((arriving(record)["status"] != "rejected").sum())
 
 
-def _arriving(record: RunRecord) -> pd.DataFrame:
+def arriving(record: RunRecord) -> pd.DataFrame:
     """The requests that arrived in the window, whatever query they belong to.
 
     Where each request is a query these are the measured ones. Otherwise requests of a measured
@@ -96,7 +97,7 @@ def completed_in_window(record: RunRecord, table: pd.DataFrame) -> int:
 
 
 def max_concurrent_requests(record: RunRecord) -> int:
-    """Most requests in the pool, waiting or running, at one moment of the window (exact).
+    """Most requests in all pools, waiting or running, at one moment of the window (exact).
 
     A request is inside from arrival up to, not including, its finish. Rejected ones never were;
     one that is unfinished stays to the end of the run.
@@ -116,7 +117,7 @@ def max_concurrent_requests(record: RunRecord) -> int:
 
 
 def max_output_tokens_per_s(record: RunRecord) -> float | None:
-    """Highest output rate of the pool over any second of the window's grid; None if unknown.
+    """Highest output rate of all pools over any second of the window's grid; None if unknown.
 
     vLLM counts tokens in buckets of one second. Here the cumulative count of the timeline is read
     every second, or at its own interval where that is longer, which can only lower the peak.

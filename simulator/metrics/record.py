@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from simulator.expected_error import ExpectedError
+from simulator.labels import PoolLabel
 
 STATUSES = ("completed", "rejected", "cancelled", "unfinished")
 
@@ -31,6 +32,7 @@ REQUEST_COLUMNS = (
     "status",
     "finish_reason",
     "reason",
+    "pool",
     "replica",
     "first_scheduled_s",
     "first_token_s",
@@ -45,6 +47,7 @@ REQUEST_COLUMNS = (
 
 TIMELINE_COLUMNS = (
     "t_s",
+    "pool",
     "replica",
     "running",
     "waiting",
@@ -55,6 +58,27 @@ TIMELINE_COLUMNS = (
     "preemptions",
     "iterations",
 )
+
+
+@dataclass(frozen=True)
+class PoolRecord(PoolLabel):
+    """A pool and what its replicas did.
+
+    `kv_blocks` counts the usable KV blocks of one replica (without a null block), of `block_size`
+    tokens; `peak_kv_blocks` is the most that were in use at once on any one of them.
+    `window_output_tokens` are tokens emitted inside the measuring window.
+    """
+
+    replicas: int
+    kv_blocks: int
+    block_size: int
+    peak_kv_blocks: int
+    window_output_tokens: int
+
+    @property
+    def kv_usage_peak(self) -> float | None:
+        """The largest part of a replica's KV cache that was in use at once."""
+        return self.peak_kv_blocks / self.kv_blocks if self.kv_blocks else None
 
 
 @dataclass(frozen=True)
@@ -74,11 +98,11 @@ class RunRecord:
     - times `arrival_s`, `first_scheduled_s`, `first_token_s` (of any kind), `first_answer_s`,
       `finish_s`: NaN where the request never got there;
     - `LATENCY_PARTS`, seconds, which sum to `finish_s - arrival_s` for a completed request;
-    - `replica` (-1: none), `preemptions`, `recomputed_tokens`, and `measured`: the first
-      request of its query arrived inside the measuring window.
+    - `pool` (null: none) and `replica` (-1: none), `preemptions`, `recomputed_tokens`, and
+      `measured`: the first request of its query arrived inside the measuring window.
 
     `timeline` has one row per replica and grid time, with `TIMELINE_COLUMNS`; token, preemption
-    and iteration columns are cumulative counts.
+    and iteration columns are cumulative counts, `kv_used_frac` is of the replica's own blocks.
 
     `itl_counts[i]` counts the gaps between consecutive tokens of measured requests that lie in
     `[itl_edges_s[i], itl_edges_s[i + 1])`; the edges are positive and log-spaced, one more than
@@ -87,8 +111,6 @@ class RunRecord:
 
     `window_output_tokens` and `window_prompt_tokens` are tokens emitted inside the window
     `[window_s[0], window_s[1])` and prompt tokens of requests completed inside it.
-    `kv_blocks_per_replica` counts usable blocks (without a null block); `peak_kv_blocks` is the
-    most that were in use at once on any one replica.
     `slo` are the latency targets, `class_slo` those of classes that have their own, in seconds;
     `class_value_usd` what a correct answer of a class is worth. `demand_rps` is what sessions bring
     in the long run, None where requests wait for none.
@@ -105,12 +127,7 @@ class RunRecord:
     window_output_tokens: int
     window_prompt_tokens: int
     end_s: float
-    num_gpus: int
-    price_usd_per_gpu_hour: float
-    kv_blocks_per_replica: int
-    block_size: int
-    replicas: int
-    peak_kv_blocks: int
+    pools: tuple[PoolRecord, ...]
     iterations: int
     spans: int
     wall_s: float
@@ -125,6 +142,16 @@ class RunRecord:
     itl_batch_counts: np.ndarray | None = None
     closed_loop: bool = False
     expected_error: ExpectedError = field(default_factory=ExpectedError)
+
+    @property
+    def replicas(self) -> int:
+        """Replicas of all pools."""
+        return sum(pool.replicas for pool in self.pools)
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs of all pools."""
+        return sum(pool.num_gpus for pool in self.pools)
 
     @property
     def window_length_s(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,8 @@ import pandas as pd
 from simulator.cluster.outcome import Outcome
 from simulator.engine.request import COMPLETED, NEW, REJECTED, STATUS_NAMES
 from simulator.expected_error import ExpectedError
-from simulator.labels import Labels
-from simulator.metrics.record import REQUEST_COLUMNS, TIMELINE_COLUMNS, RunRecord
+from simulator.labels import Labels, PoolLabel
+from simulator.metrics.record import REQUEST_COLUMNS, TIMELINE_COLUMNS, PoolRecord, RunRecord
 from simulator.metrics.window import Window
 
 _NOT_JUDGED = ExpectedError()
@@ -22,8 +23,7 @@ def record_run(
     window: Window,
     labels: Labels,
     *,
-    num_gpus: int,
-    price_usd_per_gpu_hour: float,
+    pools: Sequence[PoolLabel],
     capacity_rps: float | None,
     notes: list[str],
     seed: int,
@@ -33,14 +33,14 @@ def record_run(
     closed_loop: bool = False,
     demand_rps: float | None = None,
 ) -> RunRecord:
-    """Everything recorded in a run, as metrics read it."""
+    """Everything recorded in a run, as metrics read it; `pools` are those of the outcome."""
     requests = request_frame(outcome, labels)
     end_s = window.end_s if math.isfinite(window.end_s) else outcome.end_s
     start_s = window.start_s
     finish_s = requests["finish_s"].to_numpy(np.float64)
     closing = (finish_s >= start_s) & ((finish_s < end_s) | (end_s >= outcome.end_s))
     closing &= (requests["status"] == "completed").to_numpy(bool)
-    config, states = outcome.config, outcome.states
+    states, window_tokens = outcome.states, _output_tokens_between_marks(outcome)
     return RunRecord(
         requests=requests,
         itl_edges_s=outcome.itl_edges_s,
@@ -48,15 +48,13 @@ def record_run(
         itl_batch_counts=outcome.itl[:-1],
         timeline=timeline_frame(outcome),
         window_s=(start_s, end_s),
-        window_output_tokens=_output_tokens_between_marks(outcome),
+        window_output_tokens=int(window_tokens.sum()),
         window_prompt_tokens=int(requests["prompt_tokens"].to_numpy()[closing].sum()),
         end_s=outcome.end_s,
-        num_gpus=num_gpus,
-        price_usd_per_gpu_hour=price_usd_per_gpu_hour,
-        kv_blocks_per_replica=config.usable_blocks,
-        block_size=config.block_size,
-        replicas=len(states),
-        peak_kv_blocks=int(states["peak_blocks"].max()),
+        pools=tuple(
+            _pool_record(outcome, index, label, window_tokens)
+            for index, label in zip(range(len(outcome.configs)), pools, strict=True)
+        ),
         iterations=int(states["iterations"].sum()),
         spans=int(states["spans"].sum()),
         wall_s=outcome.wall_s,
@@ -70,6 +68,20 @@ def record_run(
         demand_rps=demand_rps,
         expected_error=expected_error,
         closed_loop=closed_loop,
+    )
+
+
+def _pool_record(
+    outcome: Outcome, index: int, label: PoolLabel, window_tokens: np.ndarray
+) -> PoolRecord:
+    config, own = outcome.configs[index], outcome.pool_id == index
+    return PoolRecord(
+        **vars(label),
+        replicas=int(own.sum()),
+        kv_blocks=config.usable_blocks,
+        block_size=config.block_size,
+        peak_kv_blocks=int(outcome.states["peak_blocks"][own].max()),
+        window_output_tokens=int(window_tokens[own].sum()),
     )
 
 
@@ -114,6 +126,7 @@ def request_frame(outcome: Outcome, labels: Labels) -> pd.DataFrame:
         "status": np.array(STATUS_NAMES, dtype=object)[status],
         "finish_reason": np.where(completed, np.where(cut, "length", "stop"), ""),
         "reason": [outcome.refused.get(i, "") for i in range(len(table))],
+        "pool": _pools(outcome, table["replica"]),
         "replica": table["replica"],
         "first_scheduled_s": table["first_scheduled_s"],
         "first_token_s": table["first_token_s"],
@@ -138,6 +151,12 @@ def _query_ids(rows: np.ndarray, first: np.ndarray | None) -> np.ndarray:
     return np.asarray(place[first[rows]])
 
 
+def _pools(outcome: Outcome, replica: np.ndarray) -> pd.Categorical[str]:
+    """The pool of each of `replica`, null for none (-1)."""
+    codes = np.where(replica >= 0, outcome.pool_id[replica], -1)
+    return pd.Categorical.from_codes(codes.tolist(), pd.Index(outcome.pool_names))
+
+
 def timeline_frame(outcome: Outcome) -> pd.DataFrame:
     """Samples of all replicas on the coarsest grid any of them had to fall back to."""
     grids_s = outcome.states["grid_s"]
@@ -146,14 +165,17 @@ def timeline_frame(outcome: Outcome) -> pd.DataFrame:
     shortest = min(len(samples) for samples in kept)
     rows = np.concatenate([samples[:shortest] for samples in kept])
     frame = pd.DataFrame({name: rows[name] for name in rows.dtype.names or ()})
-    frame["replica"] = np.repeat(np.arange(len(kept)), shortest)
-    frame["kv_used_frac"] = frame["kv_used_blocks"] / outcome.config.usable_blocks
+    replica = np.repeat(np.arange(len(kept)), shortest)
+    frame["pool"] = _pools(outcome, replica)
+    frame["replica"] = replica
+    usable = np.array([config.usable_blocks for config in outcome.configs])
+    frame["kv_used_frac"] = frame["kv_used_blocks"] / usable[outcome.pool_id[replica]]
     frame = frame.sort_values(["t_s", "replica"], kind="stable", ignore_index=True)
     return frame[list(TIMELINE_COLUMNS)]
 
 
-def _output_tokens_between_marks(outcome: Outcome) -> int:
-    """Output tokens emitted between the window's start and its end (or the run's)."""
+def _output_tokens_between_marks(outcome: Outcome) -> np.ndarray:
+    """Output tokens of each replica between the window's start and its end (or the run's)."""
     marks = outcome.marks["output_tokens"]
     last = marks[:, 1] if marks.shape[1] > 1 else outcome.states["output_tokens"]
-    return int((last - marks[:, 0]).sum())
+    return np.asarray(last - marks[:, 0])

@@ -16,6 +16,8 @@ Measured on M/M/1 and M/G/64 queues with 1,000 arrivals: no false alarm at load 
 passes only the 5 % level is neither: the verdict is UNKNOWN, and the remedy a longer window.
 A load that passes the estimated capacity is itself evidence; then growth of the number of requests
 in the pool, waiting or running, at the 5 % level is enough, since seats fill before a queue forms.
+Of several pools each is also judged by its own queue and arrivals, at a level divided by their
+number: one of them may drown while the others have room.
 Sessions throttle themselves, as their turns wait for answers: their load is what they bring in the
 long run, and more than the capacity is an overload without any queue.
 """
@@ -28,7 +30,13 @@ from typing import Literal
 import numpy as np
 
 from simulator.metrics.intervals import BATCHES, autocorrelation_factor, batch_bounds
-from simulator.metrics.load import accepted, arrival_span, offered_rps, pool_timeline
+from simulator.metrics.load import (
+    accepted,
+    arrival_span,
+    arriving,
+    offered_rps,
+    pool_timeline,
+)
 from simulator.metrics.record import RunRecord
 
 MIN_ARRIVALS = 50
@@ -93,8 +101,11 @@ def saturation(record: RunRecord) -> Saturation:
     def judged(verdict: Verdict, reason: str, grown: float | None = None) -> Saturation:
         return Saturation(verdict, reason, offered, capacity, load, grown)
 
+    whole = "pool" if len(record.pools) == 1 else "cluster"
     if record.closed_loop:
-        reason = "clients of a closed loop wait for their answers: they cannot overload the pool."
+        reason = (
+            f"clients of a closed loop wait for their answers: they cannot overload the {whole}."
+        )
         return Saturation("OK", reason, None, capacity, None, None)
     start, end = arrival_span(record)
     arrivals = accepted(record)
@@ -113,8 +124,12 @@ def saturation(record: RunRecord) -> Saturation:
     times = pool["t_s"].to_numpy(np.float64)
     waiting = pool["waiting"].to_numpy(np.float64)
     queue = growth(times, waiting)
-    material = max(MATERIAL_SHARE * arrivals, MATERIAL_REQUESTS)
+    material = _material(arrivals)
     beyond = f"the offered load is {load:.2f} x the estimated capacity" if load is not None else ""
+    if len(record.pools) > 1:
+        drowning = _drowning_pool(record, start, end)
+        if drowning is not None:
+            return judged("OVERLOADED", drowning, queue.total)
     if queue.total >= material and queue.p_value < _SURE:
         share = 100 * queue.total / arrivals
         reason = (
@@ -126,7 +141,7 @@ def saturation(record: RunRecord) -> Saturation:
         inside = growth(times, waiting + pool["running"].to_numpy(np.float64))
         if inside.total >= material and inside.p_value < _LIKELY:
             reason = (
-                f"{beyond}, and the requests in the pool grew by {inside.total:.0f} "
+                f"{beyond}, and the requests in the {whole} grew by {inside.total:.0f} "
                 "through the window, though few of them queue yet."
             )
             return judged("OVERLOADED", reason, queue.total)
@@ -145,3 +160,34 @@ def saturation(record: RunRecord) -> Saturation:
     if load is not None and load > 1:
         reason += f", although {beyond}"
     return judged("OK", f"{reason}.", queue.total)
+
+
+def _drowning_pool(record: RunRecord, start: float, end: float) -> str | None:
+    """Why the pool whose queue grew most is overloaded; None if none surely is.
+
+    As for the whole cluster, with the pool's own requests, and a level that makes up for looking at
+    several pools.
+    """
+    found: list[tuple[float, str]] = []
+    arrived = arriving(record)
+    timeline = record.timeline
+    timeline = timeline[(timeline["t_s"] >= start) & (timeline["t_s"] < end)]
+    for pool in record.pools:
+        count = int((arrived["pool"] == pool.name).sum())
+        own = pool_timeline(timeline[timeline["pool"] == pool.name])
+        if count < MIN_ARRIVALS:
+            continue
+        queue = growth(own["t_s"].to_numpy(np.float64), own["waiting"].to_numpy(np.float64))
+        if queue.total >= _material(count) and queue.p_value < _SURE / len(record.pools):
+            share = 100 * queue.total / count
+            reason = (
+                f"the queue of pool {pool.name} grew by {queue.total:.0f} requests through the"
+                f" window, {share:.0f} % of those that it got."
+            )
+            found.append((queue.total, reason))
+    return max(found, default=(0.0, None))[1]
+
+
+def _material(arrivals: int) -> float:
+    """Growth of a queue, in requests, that matters where so many arrived."""
+    return max(MATERIAL_SHARE * arrivals, MATERIAL_REQUESTS)

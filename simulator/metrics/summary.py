@@ -28,6 +28,7 @@ from simulator.metrics.load import (
     max_concurrent_requests,
     max_output_tokens_per_s,
 )
+from simulator.metrics.pools import kv_usage_mean, pools
 from simulator.metrics.record import LATENCY_PARTS, STATUSES, RunRecord
 from simulator.metrics.saturation import saturation
 from simulator.metrics.slo import Goodput, goodput
@@ -82,6 +83,7 @@ def summarise(record: RunRecord, queries: pd.DataFrame) -> Summary:
         iterations=record.iterations,
         spans=record.spans,
         classes=classes(record, queries),
+        pools=pools(record),
         expected_error=record.expected_error.summary(),
         notes=[*record.notes, *_findings(record, measured, completed, queries)],
     )
@@ -138,15 +140,15 @@ def _flatten(name: str, distribution: Distribution) -> Summary:
 
 
 def _kv_usage(record: RunRecord) -> Summary:
-    start, end = record.window_s
-    timeline = record.timeline
-    inside = timeline[(timeline["t_s"] >= start) & (timeline["t_s"] < end)]
-    blocks = record.kv_blocks_per_replica
+    """Of all replicas; the size of their caches is None where pools differ in it."""
+    peaks = [pool.kv_usage_peak for pool in record.pools if pool.kv_usage_peak is not None]
+    blocks = {pool.kv_blocks for pool in record.pools}
+    sizes = {pool.block_size for pool in record.pools}
     return {
-        "kv_usage_mean": _mean(inside["kv_used_frac"].to_numpy(np.float64)),
-        "kv_usage_peak": record.peak_kv_blocks / blocks if blocks else None,
-        "kv_blocks_per_replica": blocks,
-        "kv_block_size": record.block_size,
+        "kv_usage_mean": kv_usage_mean(record),
+        "kv_usage_peak": max(peaks, default=None),
+        "kv_blocks_per_replica": blocks.pop() if len(blocks) == 1 else None,
+        "kv_block_size": sizes.pop() if len(sizes) == 1 else None,
     }
 
 

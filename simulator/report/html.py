@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from simulator.metrics.latency import PERCENTS
 from simulator.report.rows import (
     CLASS_COLUMNS,
+    POOL_COLUMNS,
     blocks,
     class_rows,
     latency_rows,
     load_line,
+    pool_rows,
     slo_line,
 )
 
@@ -40,8 +42,10 @@ def render_html(result: Result, plots: dict[str, bytes]) -> str:
         slo=slo_line(summary),
         percents=PERCENTS,
         latencies=latency_rows(summary),
-        class_columns=CLASS_COLUMNS,
-        classes=class_rows(summary),
+        parts={
+            "Classes": (CLASS_COLUMNS, class_rows(summary)),
+            "Pools": (POOL_COLUMNS, pool_rows(summary)),
+        },
         blocks=blocks(summary),
         images={name: base64.b64encode(image).decode() for name, image in plots.items()},
         inputs=result.provenance.get("inputs_sha256", {}),

@@ -83,6 +83,32 @@ def class_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
+POOL_IS = ("model", "GPU", "replicas", "GPU-hours", "cost")
+POOL_DID = ("served", "tok/s", "KV mean", "KV peak")
+POOL_COLUMNS = (*POOL_IS, *POOL_DID)
+
+
+def pool_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """A row for each pool, its name and then `POOL_COLUMNS`; none where there is one pool."""
+    shown = summary["pools"]
+    if len(shown) < 2:
+        return []
+    return [
+        (
+            name,
+            each["model"],
+            each["gpu"],
+            str(each["replicas"]),
+            f"{each['gpu_hours']:,.2f}",
+            units.usd(each["cost_usd"]),
+            units.count(each["completed"]),
+            units.count(each["output_throughput"]),
+            *(units.percent(each[key]) for key in ("kv_usage_mean", "kv_usage_peak")),
+        )
+        for name, each in shown.items()
+    ]
+
+
 def blocks(summary: dict[str, Any]) -> list[Block]:
     """Requests, throughput, memory, latency parts, cost and expected error."""
     return [
@@ -149,11 +175,12 @@ def _throughput(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
 
 
 def _memory(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
-    blocks = summary["kv_blocks_per_replica"]
+    blocks, size = summary["kv_blocks_per_replica"], summary["kv_block_size"]
+    equal = [("blocks", units.count(blocks), f"× {size} tokens")] if blocks and size else []
     return (
         ("mean use", units.percent(summary["kv_usage_mean"]), ""),
         ("peak use", units.percent(summary["kv_usage_peak"]), "1 replica"),
-        ("blocks", units.count(blocks), f"× {summary['kv_block_size']} tokens"),
+        *equal,
         ("preemptions", units.count(summary["num_preemptions"]), ""),
         ("recomputed", units.count(summary["recomputed_tokens"]), "tokens"),
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -13,11 +14,15 @@ from rich.text import Text
 from simulator.metrics.latency import PERCENTS
 from simulator.report.rows import (
     CLASS_COLUMNS,
+    POOL_COLUMNS,
+    POOL_DID,
+    POOL_IS,
     Block,
     blocks,
     class_rows,
     latency_rows,
     load_line,
+    pool_rows,
     slo_line,
 )
 
@@ -39,7 +44,8 @@ class SummaryTable:
         if objectives:
             yield Text.assemble(("SLO ", "bold"), objectives)
         if class_rows(summary):
-            yield _classes(summary)
+            yield _parts_table("Classes", CLASS_COLUMNS, class_rows(summary))
+        yield from _pools(summary, in_one=options.max_width >= _WIDE)
         yield _grid(blocks(summary))
         for note in self.notes:
             yield Text.assemble(("note ", "bold"), (note, "dim"))
@@ -58,12 +64,29 @@ def _latencies(summary: dict[str, Any], *, with_intervals: bool) -> Table:
     return table
 
 
-def _classes(summary: dict[str, Any]) -> Table:
-    table = Table(title="Classes", title_justify="left", title_style="bold", box=None)
+def _pools(summary: dict[str, Any], *, in_one: bool) -> Iterator[Table]:
+    """What the pools are and did, in one table or in two; nothing of a single pool."""
+    rows = pool_rows(summary)
+    if not rows:
+        return
+    if in_one:
+        yield _parts_table("Pools", POOL_COLUMNS, rows)
+        return
+    split = 1 + len(POOL_IS)
+    yield _parts_table("Pools", POOL_IS, [row[:split] for row in rows])
+    yield _parts_table(None, POOL_DID, [(row[0], *row[split:]) for row in rows])
+
+
+def _parts_table(
+    title: str | None, headings: Sequence[str], rows: Sequence[Sequence[str]]
+) -> Table:
+    """A table without lines of what the whole is made of, the name of each part first."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None)
     table.add_column("", style="cyan", no_wrap=True)
-    for heading in CLASS_COLUMNS:
-        table.add_column(heading, justify="right")
-    for row in class_rows(summary):
+    for heading in headings:
+        justify: JustifyMethod = "left" if heading in ("model", "GPU") else "right"
+        table.add_column(heading, justify=justify, overflow="fold")
+    for row in rows:
         table.add_row(*row)
     return table
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from simulator import testing
 from simulator.cluster.cluster import Cluster
+from simulator.cluster.pool import PoolPlan
 from simulator.cluster.source import Source
 from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
@@ -162,9 +163,7 @@ def run_cluster(config, load, cost, stepping, replicas):
     cluster = Cluster(
         new_requests(**columns(load)),
         RoundRobin(replicas),
-        config,
-        table(cost, config),
-        num_replicas=replicas,
+        [PoolPlan("main", config, table(cost, config), replicas)],
         sample_interval_s=SAMPLE_S,
         marks_s=MARKS_S,
         check_integrity=True,
@@ -276,9 +275,8 @@ def check_cut(config, load, cost, cut_s, whole, traced):
     """A run up to `cut_s`, which is no boundary, against the trace of a whole one."""
     times = token_times(traced, whole)
     requests = new_requests(**columns(load))
-    cluster = Cluster(
-        requests, RoundRobin(1), config, table(cost, config), num_replicas=1, sample_interval_s=1e9
-    )
+    pools = [PoolPlan("main", config, table(cost, config))]
+    cluster = Cluster(requests, RoundRobin(1), pools, sample_interval_s=1e9)
     outcome = cluster.run(until_s=cut_s)
     frame = request_frame(outcome, Labels(("all",)))
     assert len(frame) == np.count_nonzero(load["arrival_s"] < cut_s)

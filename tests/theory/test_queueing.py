@@ -15,6 +15,7 @@ from scipy.special import stdtrit
 
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.outcome import Outcome
+from simulator.cluster.pool import PoolPlan
 from simulator.engine.config import EngineConfig
 from simulator.engine.request import COMPLETED, new_requests
 from simulator.metrics.intervals import BATCHES, mean_half_width, ratio_half_width
@@ -74,12 +75,11 @@ def serve(arrival_s, prompt_tokens, output_tokens, seats: int) -> Outcome:
         max_num_seqs=seats,
         max_num_batched_tokens=BUDGET,
     )
+    cost = linear_cost(ITERATION_S, 0.0, 0.0, max_tokens=BUDGET, max_seqs=seats)
     cluster = Cluster(
         new_requests(arrival_s, prompt_tokens, output_tokens),
         RoundRobin(1),
-        config,
-        linear_cost(ITERATION_S, 0.0, 0.0, max_tokens=BUDGET, max_seqs=seats),
-        num_replicas=1,
+        [PoolPlan("main", config, cost)],
         sample_interval_s=arrival_s[-1] / (SAMPLES + 0.5),  # no sample at an arrival
     )
     outcome = cluster.run()

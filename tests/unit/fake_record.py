@@ -12,7 +12,7 @@ import heapq
 import numpy as np
 import pandas as pd
 
-from simulator.metrics.record import RunRecord
+from simulator.metrics.record import PoolRecord, RunRecord
 
 TOKEN_S = 0.02
 PREFILL_TOKEN_S = 1e-4
@@ -32,6 +32,8 @@ def fake_record(
     window_s: tuple[float, float] | None = None,
     cut_at_s: float | None = None,
     timeline_rows: int = 300,
+    num_gpus: int = 8,
+    price_usd_per_gpu_hour: float = 2.5,
     **fields: object,
 ) -> RunRecord:
     """`count` requests at `load` times what `seats` seats can serve.
@@ -85,6 +87,7 @@ def fake_record(
             "status": np.where(done, "completed", "unfinished"),
             "finish_reason": np.where(done, "stop", ""),
             "reason": "",
+            "pool": "main",
             "replica": replica,
             "first_scheduled_s": np.where(start <= end_s, start, np.nan),
             "first_token_s": np.where(first_token <= end_s, first_token, np.nan),
@@ -120,12 +123,20 @@ def fake_record(
         "window_output_tokens": int(tokens[1] - tokens[0]),
         "window_prompt_tokens": int(prompt[inside].sum()),
         "end_s": end_s,
-        "num_gpus": 8,
-        "price_usd_per_gpu_hour": 2.5,
-        "kv_blocks_per_replica": KV_BLOCKS,
-        "block_size": BLOCK_SIZE,
-        "replicas": replicas,
-        "peak_kv_blocks": int(timeline["kv_used_blocks"].max()),
+        "pools": (
+            PoolRecord(
+                name="main",
+                model="model",
+                gpu="gpu",
+                num_gpus=num_gpus,
+                price_usd_per_gpu_hour=price_usd_per_gpu_hour,
+                replicas=replicas,
+                kv_blocks=KV_BLOCKS,
+                block_size=BLOCK_SIZE,
+                peak_kv_blocks=int(timeline["kv_used_blocks"].max()),
+                window_output_tokens=int(tokens[1] - tokens[0]),
+            ),
+        ),
         "iterations": 100_000,
         "spans": 9_000,
         "wall_s": 0.4,
@@ -173,6 +184,7 @@ def _timeline(
             pd.DataFrame(
                 {
                     "t_s": grid,
+                    "pool": "main",
                     "replica": r,
                     "running": started - finished,
                     "waiting": arrived - started,

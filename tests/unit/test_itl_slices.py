@@ -5,6 +5,7 @@ import pytest
 
 from simulator import testing
 from simulator.cluster.cluster import Cluster
+from simulator.cluster.pool import PoolPlan
 from simulator.engine.config import EngineConfig
 from simulator.engine.request import new_requests
 from simulator.routers.round_robin import RoundRobin
@@ -32,9 +33,7 @@ def _run(requests, config, cost, window_s):
     cluster = Cluster(
         requests,
         RoundRobin(1),
-        config,
-        cost,
-        num_replicas=1,
+        [PoolPlan("main", config, cost)],
         sample_interval_s=1.0,
         itl_span_s=window_s,
     )

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from simulator.cluster.cluster import Cluster
+from simulator.cluster.pool import PoolPlan
 from simulator.engine.config import EngineConfig
 from simulator.engine.replica import REFUSALS
 from simulator.engine.request import new_requests
 from simulator.engine.state import MAX_SAMPLES
-from simulator.labels import Labels
+from simulator.labels import Labels, PoolLabel
 from simulator.metrics.record import LATENCY_PARTS, REQUEST_COLUMNS, TIMELINE_COLUMNS
 from simulator.metrics.recorder import record_run, request_frame, timeline_frame
 from simulator.metrics.window import by_seconds
@@ -49,9 +50,7 @@ def simulate(until_s=np.inf, *, window=None, replicas=1, sample_interval_s=0.37)
     cluster = Cluster(
         workload(window.measured),
         RoundRobin(replicas),
-        CONFIG,
-        COST,
-        num_replicas=replicas,
+        [PoolPlan("main", CONFIG, COST, replicas)],
         sample_interval_s=sample_interval_s,
         marks_s=window.marks_s,
     )
@@ -63,8 +62,7 @@ def record(outcome, window):
         outcome,
         window,
         Labels(("maths", "chat")),
-        num_gpus=4,
-        price_usd_per_gpu_hour=2.5,
+        pools=[PoolLabel("main", "model", "gpu", num_gpus=4, price_usd_per_gpu_hour=2.5)],
         capacity_rps=None,
         notes=[],
         seed=0,
@@ -219,7 +217,8 @@ def test_a_request_stops_by_itself_or_at_its_limit():
 
 def test_cut_short_while_thinking_all_of_it_was_thinking():
     requests = new_requests([0.0], [50], [100], thinking_tokens=80, max_tokens=60)
-    cluster = Cluster(requests, RoundRobin(1), CONFIG, COST, num_replicas=1, sample_interval_s=1.0)
+    pools = [PoolPlan("main", CONFIG, COST)]
+    cluster = Cluster(requests, RoundRobin(1), pools, sample_interval_s=1.0)
     row = request_frame(cluster.run(), Labels(("all",))).iloc[0]
     assert np.isnan(row["first_answer_s"])
     assert row["thinking_s"] == row["finish_s"] - row["first_token_s"] > 0
@@ -232,8 +231,9 @@ def test_totals_are_over_replicas():
     assert got.replicas == 3
     assert got.iterations == outcome.states["iterations"].sum() > outcome.states["iterations"].max()
     assert got.spans == outcome.states["spans"].sum()
-    assert got.peak_kv_blocks == outcome.states["peak_blocks"].max()
-    assert got.kv_blocks_per_replica == 80
+    [pool] = got.pools
+    assert pool.peak_kv_blocks == outcome.states["peak_blocks"].max()
+    assert pool.kv_blocks == 80
     assert got.itl_counts.sum() == np.maximum(got.requests["generated_tokens"] - 1, 0).sum()
     assert set(got.requests["replica"]) == {-1, 0, 1, 2}
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from simulator.cluster.cluster import Cluster
+from simulator.cluster.pool import PoolPlan
 from simulator.engine.config import EngineConfig
 from simulator.engine.request import REJECTED, new_requests
 from simulator.routers import ROUTERS
@@ -39,9 +40,7 @@ def test_in_a_cluster_every_arrival_takes_a_turn_even_if_it_is_refused():
     cluster = Cluster(
         requests,
         RoundRobin(2),
-        config,
-        linear_cost(0.01, 0.0, 0.0, max_tokens=8192, max_seqs=4),
-        num_replicas=2,
+        [PoolPlan("main", config, linear_cost(0.01, 0.0, 0.0, max_tokens=8192, max_seqs=4), 2)],
         sample_interval_s=1.0,
     )
     cluster.run()

@@ -9,7 +9,7 @@ from simulator.cluster.cluster import Cluster
 from simulator.config.resolve import resolve_pool
 from simulator.labels import Labels, first_request_of_query
 from simulator.metrics.latency import query_table
-from simulator.runner import cost_of, serve
+from simulator.runner import plan_of, serve
 from workloads.batch import RequestBatch
 
 POOL = {"model": "llama-3.1-8b", "gpu": "h100-sxm", "engine": {"max_num_seqs": 64}}
@@ -69,9 +69,9 @@ def test_a_turn_comes_a_pause_after_the_answer_before_it(result):
 
 
 def serve_alone(experiment, pool=None):
-    pool = resolve_pool("p", experiment.pool)
+    pool = resolve_pool(*experiment.one_pool())
     batch = experiment.workload.generate(0, duration_s=120.0)
-    return serve(pool, cost_of(pool), batch, check_integrity=True), batch
+    return serve([plan_of(pool)], batch, check_integrity=True), batch
 
 
 def test_tta_of_a_query_spans_its_tool_calls(result):
@@ -302,10 +302,10 @@ def test_segments_reach_every_replica():
             seen.extend(replica.segments for replica in self.replicas)
             return super().run(**options)
 
-    pool = resolve_pool("p", chosen.pool)
+    pool = resolve_pool(*chosen.one_pool())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("simulator.runner.Cluster", Spy)
-        serve(pool, cost_of(pool), batch)
+        serve([plan_of(pool)], batch)
     assert seen == [batch.segments, batch.segments]
     first_agent = int(np.flatnonzero(batch.class_id == 0)[0])
     (shared, tokens), (_, own) = batch.segments.of(first_agent)

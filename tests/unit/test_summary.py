@@ -153,7 +153,8 @@ def test_only_measured_requests_count_towards_latency():
 
 
 def test_kv_use(record, summary):
-    assert summary["kv_usage_peak"] == record.peak_kv_blocks / record.kv_blocks_per_replica
+    [pool] = record.pools
+    assert summary["kv_usage_peak"] == pool.peak_kv_blocks / pool.kv_blocks
     assert 0 < summary["kv_usage_mean"] < summary["kv_usage_peak"]
 
 

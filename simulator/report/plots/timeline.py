@@ -1,4 +1,4 @@
-"""What happened in the pool over simulated time."""
+"""What happened in the cluster over simulated time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MEMORY_SHARE = 0.36  # of the height, gap included
 
 
 def timeline(result: Result, ax: Axes) -> Axes:
-    """Draw running and waiting requests of the whole pool, and the use of KV memory below them.
+    """Draw running and waiting requests of all pools, and the use of KV memory below them.
 
     The given Axes keeps the requests and yields its lower third to a second panel: mean use over
     replicas, and the fullest replica as a shade. Time outside the measuring window is grey.
@@ -32,7 +32,8 @@ def timeline(result: Result, ax: Axes) -> Axes:
     # in units of what is left of ax; the gap between the panels is a fifth of the lower one
     share = _MEMORY_SHARE / (1 - _MEMORY_SHARE)
     memory = ax.inset_axes((0.0, -share, 1.0, 0.8 * share))
-    tidy(ax, "Requests in the pool, and KV memory in use")
+    where = "pool" if len(result.record.pools) == 1 else "cluster"
+    tidy(ax, f"Requests in the {where}, and KV memory in use")
     tidy(memory, "")
 
     for name in ("running", "waiting"):

@@ -15,7 +15,7 @@ from hardware_profiles.profile import GpuProfile
 from simulator.config.experiment import Experiment
 from simulator.config.resolve import resolve_pool
 from simulator.errors import InputError, Problem
-from simulator.runner import serve
+from simulator.runner import plan_of, serve
 from simulator.studies.validation.client import client_metrics
 from simulator.studies.validation.points import Point
 from simulator.studies.validation.predict import (
@@ -105,11 +105,12 @@ def predict_bench(
     columns: Iterable[str],
     gpu: GpuProfile | None = None,
 ) -> Prediction:
-    """Send the requests of `bench` to the pool of `experiment`; its own workload is not used.
+    """Send the requests of `bench` to the only pool of `experiment`, whose workload is not used.
 
-    `gpu` takes the place of the pool's profile. Raises InputError as `resolve_pool` does.
+    `gpu` takes the place of the pool's profile. Raises InputError as `resolve_pool` does, and if
+    there are several pools: what was measured is of one.
     """
-    pool = resolve_pool(experiment.pool_name, experiment.pool, gpu=gpu)
+    pool = resolve_pool(*experiment.one_pool(), gpu=gpu)
     n = len(bench.arrival_s)
     batch = RequestBatch(
         arrival_s=bench.arrival_s,
@@ -120,7 +121,7 @@ def predict_bench(
         class_id=np.zeros(n, dtype=np.int32),
         closed_loop=bench.closed_loop,
     )
-    outcome = serve(pool, cost_table(pool), batch, router=experiment.router.kind)
+    outcome = serve([plan_of(pool, cost_table(pool))], batch, router=experiment.router)
     refused = len(outcome.refused)
     if refused == n:
         return Prediction(
@@ -138,7 +139,7 @@ def predict_bench(
         id=bench.name,
         status=APPROXIMATE if assumed else OK,
         reason="; ".join((*assumed, *remarks)),
-        values=client_metrics(outcome, experiment.pool.num_gpus, columns),
+        values=client_metrics(outcome, pool.settings.num_gpus, columns),
         engine="vllm",
         model=pool.architecture.name,
         gpu=pool.gpu.name,
@@ -148,7 +149,7 @@ def predict_bench(
 
 def as_point(bench: Bench, experiment: Experiment) -> Point:
     """The row of a points file that a result file amounts to."""
-    pool = experiment.pool
+    _, pool = experiment.one_pool()
     return Point(
         id=bench.name,
         src="vllm bench serve",

@@ -121,7 +121,7 @@ def fit_host_to_bench(bench: Bench, experiment: Experiment, **options: Any) -> H
 
     One run tells little about memory: `constants` are ("iteration", "request") unless given.
     """
-    pool = resolve_pool(experiment.pool_name, experiment.pool)
+    pool = resolve_pool(*experiment.one_pool())
     metrics = tuple(options.pop("metrics", ("itl_median_ms", "tpot_mean_ms", "output_tps")))
 
     def predicted(profile: GpuProfile) -> Any:
@@ -131,7 +131,7 @@ def fit_host_to_bench(bench: Bench, experiment: Experiment, **options: Any) -> H
     return fit_constants(
         [Run(bench.measured, predicted)],
         pool.gpu,
-        experiment.pool.engine.preset,
+        pool.settings.engine.preset,
         asynchronous=pool.engine.async_scheduling,
         metrics=metrics,
         **options,

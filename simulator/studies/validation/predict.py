@@ -15,7 +15,7 @@ from simulator.config.resolve import ResolvedPool, resolve_pool
 from simulator.cost.iteration_time import CostTable
 from simulator.errors import InputError
 from simulator.rng import uniforms
-from simulator.runner import cost_of, serve
+from simulator.runner import cost_of, plan_of, serve
 from simulator.studies.validation.case import Case, case_of, load_profile
 from simulator.studies.validation.client import client_metrics
 from simulator.studies.validation.lengths import Histograms
@@ -90,7 +90,7 @@ def predict(
 
 def simulate_case(case: Case, pool: ResolvedPool) -> Outcome:
     """Serve the requests of a case. Raises `Unsupported` if none of them can be."""
-    outcome = serve(pool, cost_table(pool), _batch_of(case))
+    outcome = serve([plan_of(pool, cost_table(pool))], _batch_of(case))
     if len(outcome.refused) == len(outcome.requests):
         raise Unsupported(f"every request is refused: {outcome.refused[0]}")
     return outcome
@@ -98,7 +98,7 @@ def simulate_case(case: Case, pool: ResolvedPool) -> Outcome:
 
 def _kv_was_short(outcome: Outcome) -> bool:
     """Whether the KV cache was ever so full that another prompt might not have fitted."""
-    config = outcome.config
+    [config] = outcome.configs
     longest = -(-int(outcome.requests["prompt_tokens"].max()) // config.block_size)
     peak = int(outcome.states["peak_blocks"].max())
     return peak + longest * config.kv_groups_full > config.usable_blocks

@@ -1,0 +1,52 @@
+"""What the pools of a cluster can do together, estimated without a simulation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from simulator.cluster.pool import PoolPlan
+from simulator.metrics.capacity import capacity_rps
+from workloads.batch import RequestBatch
+
+
+def cluster_capacity_rps(plans: Sequence[PoolPlan], batch: RequestBatch) -> float | None:
+    """Requests per second that all pools can complete; None if each refuses every request.
+
+    The sum over pools, each taken to serve the whole mix but for the requests that it refuses. A
+    router that sends each pool a share of its own can get more out of them, or less.
+    """
+    each = [_pool_capacity_rps(plan, batch) for plan in plans]
+    known = [rate for rate in each if rate is not None]
+    return sum(known) if known else None
+
+
+def closed_loop_rps(plans: Sequence[PoolPlan], batch: RequestBatch) -> float:
+    """Most requests per second that the clients of a closed loop can get answered.
+
+    No router gives a pool more than all clients at once. `batch` is a sample of their requests.
+    """
+    assert batch.closed_loop is not None
+    clients = batch.closed_loop.concurrency
+    limited = []
+    for plan in plans:
+        seats = min(math.ceil(clients / plan.num_replicas), plan.config.seat_limit)
+        limited.append(replace(plan, config=replace(plan.config, max_num_active_seqs=seats)))
+    answered = cluster_capacity_rps(limited, batch) or 1.0
+    pause_s = float(batch.closed_loop.pause_s.mean())
+    return min(answered, clients / pause_s) if pause_s > 0 else answered
+
+
+def _pool_capacity_rps(plan: PoolPlan, batch: RequestBatch) -> float | None:
+    served = plan.fits(batch.prompt_tokens, batch.max_tokens)
+    if not served.any():
+        return None
+    prompt = batch.prompt_tokens[served]
+    output = (batch.thinking_tokens + batch.answer_tokens)[served]
+    output = np.minimum(output, plan.config.max_model_len - prompt)
+    cap = batch.max_tokens[served]
+    output = np.where(cap > 0, np.minimum(output, cap), output)
+    return plan.num_replicas * capacity_rps(plan.config, plan.cost, prompt, output)
