@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.admission import Admission
+from simulator.batch_facts import facts_of, truth_of
 from simulator.capacity import closed_loop_rps, cluster_capacity_rps
 from simulator.cluster.cluster import Cluster, Progress
 from simulator.cluster.outcome import Outcome
 from simulator.cluster.pool import PoolPlan
 from simulator.config.costs import iteration_costs_of
-from simulator.config.experiment import Experiment, RouterSettings
+from simulator.config.experiment import AdmissionSettings, Experiment, RouterSettings
 from simulator.config.resolve import ResolvedPool, names_a_file, resolve_pools, resolved
 from simulator.cost.iteration_time import CostTable
 from simulator.demand import demand_rps, last_start_s
@@ -24,9 +26,11 @@ from simulator.engine.request import REJECTED, new_requests
 from simulator.ensemble import expected_error
 from simulator.errors import InputError, Problem
 from simulator.exports.provenance import collect_provenance
+from simulator.facts import RequestFacts
 from simulator.labels import Labels, PoolLabel, first_request_of_query
 from simulator.metrics.window import Window, by_requests, by_seconds
 from simulator.notes import pool_notes, traffic_notes, workload_notes
+from simulator.predictors import Predictor, Reordered
 from simulator.routers import ROUTERS
 from simulator.simulation import Simulation
 from simulator.traffic import generate, sample
@@ -39,6 +43,7 @@ _TIMELINE_ROWS = 1000  # while requests arrive, where the experiment does not sa
 _SAMPLED_REQUESTS = 2000  # enough to tell a workload's mean lengths
 _BEYOND = (1.0, 2.0, 4.0)  # traffic after the window, in windows, until it outlasts the last one
 _ROUND_ROBIN = RouterSettings(kind="round_robin")
+_ADMIT_ALL = AdmissionSettings(kind="none")
 
 
 def run(
@@ -64,15 +69,28 @@ def simulate(
     most_rps = math.inf
     if experiment.workload.is_closed_loop:
         most_rps = closed_loop_rps(plans, sample(experiment, _SAMPLED_REQUESTS))
+    predictor: Predictor = experiment.predictor.build()
+    slo = experiment.slo.targets()
     known = unsent = 0
     for beyond in _BEYOND:
         more = generate(experiment, beyond, most_rps)
         if len(more) == known:  # there is no more of it
             break
         batch, known = more, len(more)
+        predictor.start(truth_of(batch), experiment.seed)
+        facts = facts_of(batch, slo, predictor)
         accepted = np.ones(len(batch), dtype=bool)
         if batch.closed_loop is not None or batch.has_followers:
-            batch, accepted = _rehearsed(experiment, plans, batch, progress)
+            outcome = serve(
+                plans,
+                batch,
+                facts=facts,
+                router=experiment.router,
+                admission=experiment.admission,
+                progress=progress,
+            )
+            batch, accepted = _as_sent(batch, outcome)
+            facts = facts_of(batch, slo, Reordered(predictor, outcome.rows))
             unsent = known - len(batch)
         window = _window(experiment, batch)
         drain_s, last_s = experiment.measure.drain_s, window.last_arrival_s(batch.arrival_s)
@@ -80,7 +98,9 @@ def simulate(
             serve,
             batch=batch,
             window=window,
+            facts=facts,
             router=experiment.router,
+            admission=experiment.admission,
             timeline_interval_s=experiment.timeline_interval_s,
             until_s=math.inf if drain_s is None else last_s + drain_s,
             check_integrity=check_integrity,
@@ -102,7 +122,7 @@ def simulate(
         ],
         seed=experiment.seed,
         name=experiment.name,
-        slo=experiment.slo.targets(),
+        slo=slo,
         closed_loop=batch.closed_loop is not None,
         demand_rps=demand_rps(batch, accepted, window),
         experiment=experiment.to_dict(),
@@ -123,7 +143,9 @@ def serve(
     batch: RequestBatch,
     window: Window | None = None,
     *,
+    facts: RequestFacts | None = None,
     router: RouterSettings = _ROUND_ROBIN,
+    admission: AdmissionSettings = _ADMIT_ALL,
     timeline_interval_s: float | None = None,
     until_s: float = math.inf,
     progress: Progress | None = None,
@@ -131,7 +153,8 @@ def serve(
 ) -> Outcome:
     """Let pools serve the requests of `batch`, and measure in `window` (None: all of it).
 
-    `plans` come from `plan_of`. The run ends at `until_s` (seconds) at the latest.
+    `plans` come from `plan_of`, `facts` from `facts_of` (None: nothing is known of classes and
+    clients, and nothing predicted). The run ends at `until_s` (seconds) at the latest.
     """
     if window is None:
         window = Window(0.0, math.inf, np.ones(len(batch), dtype=bool))
@@ -144,6 +167,12 @@ def serve(
         class_id=batch.class_id,
         measured=window.measured,
     )
+    if facts is None:
+        facts = facts_of(batch, {}, None)
+    gate: Admission | None = None
+    if admission.kind != _ADMIT_ALL.kind:
+        gate = admission.build()
+        gate.start(facts)
     last_s = window.last_arrival_s(batch.arrival_s)
     fine_s = min(last_s, 2.0 * (last_s - window.start_s)) / _TIMELINE_ROWS
     cluster = Cluster(
@@ -156,6 +185,8 @@ def serve(
         closed_loop=batch.closed_loop,
         sessions=batch.sessions,
         segments=batch.segments,
+        facts=facts,
+        admission=gate,
         check_integrity=check_integrity,
     )
     return cluster.run(window_end_s=window.end_s, until_s=until_s, progress=progress)
@@ -164,7 +195,8 @@ def serve(
 def plan_of(pool: ResolvedPool, cost: CostTable | None = None) -> PoolPlan:
     """What a cluster is told of `pool`; `cost` is its table, if it is at hand (`cost_of`)."""
     table = cost_of(pool) if cost is None else cost
-    return PoolPlan(pool.name, pool.engine, table, pool.settings.replicas)
+    scheduler = pool.settings.engine.scheduler.build
+    return PoolPlan(pool.name, pool.engine, table, pool.settings.replicas, scheduler)
 
 
 def cost_of(pool: ResolvedPool) -> CostTable:
@@ -172,19 +204,13 @@ def cost_of(pool: ResolvedPool) -> CostTable:
     return iteration_costs_of(pool).table()
 
 
-def _rehearsed(
-    experiment: Experiment,
-    plans: Sequence[PoolPlan],
-    batch: RequestBatch,
-    progress: Progress | None,
-) -> tuple[RequestBatch, NDArray[np.bool_]]:
-    """`batch` with the times at which its clients send, which take a run to find out.
+def _as_sent(batch: RequestBatch, outcome: Outcome) -> tuple[RequestBatch, NDArray[np.bool_]]:
+    """`batch` with the times at which its clients sent, which took a run to find out.
 
     Then closed loops and sessions are measured like any other traffic, and run once more for that.
-    Requests that never come, since one before them was refused, are left out; also says which of
+    Requests that never came, since one before them was refused, are left out; also says which of
     the others were accepted.
     """
-    outcome = serve(plans, batch, router=experiment.router, progress=progress)
     accepted = outcome.requests["status"] != REJECTED
     return batch.take(outcome.rows, outcome.requests["arrival_s"].copy()), accepted
 

@@ -101,7 +101,7 @@ class RequestBatch:
     closed_loop: who sends the requests, if arrival_s is not known beforehand (all 0 then).
     sessions, segments: which requests belong together, and what their prompts share.
     class_slo, class_value_usd: class -> its own latency targets (seconds by name), and what a
-    correct answer is worth.
+    correct answer is worth; class_priority: class -> how urgent it is, smaller first (else 0).
 
     Raises ValueError if the columns break any of this.
     """
@@ -124,6 +124,7 @@ class RequestBatch:
     records_thinking: bool = True
     class_slo: dict[str, dict[str, float]] = field(default_factory=dict)
     class_value_usd: dict[str, float] = field(default_factory=dict)
+    class_priority: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (len(self.arrival_s),)

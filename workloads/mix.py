@@ -77,6 +77,7 @@ class MixWorkload(DrawnWorkload):
             class_value_usd={
                 name: each.value_usd for name, each in classes if each.value_usd is not None
             },
+            class_priority={name: each.priority for name, each in classes if each.priority},
         )
 
     def _starts(self, seed: int, duration_s: float | None) -> dict[str, NDArray[np.float64]]:

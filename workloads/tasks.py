@@ -35,6 +35,7 @@ class TaskClass(QueryLaws):
     its `thinking_tokens`. `share` is the class's part of the mix's arrivals, relative to the other
     shares; `arrivals` instead gives it arrivals of its own. What arrives are queries or, with
     `session`, whole sessions. `client` is who sends them (default: a client named like the class).
+    `priority` is for schedulers that go by it, smaller first (as in vLLM).
     `value_usd` is what a correct answer is worth; `slo` replaces the experiment's for this class.
     """
 
@@ -45,6 +46,7 @@ class TaskClass(QueryLaws):
     arrivals: Arrivals | None = None
     session: SessionLaws | None = None
     client: str | None = Field(None, min_length=1)
+    priority: int = Field(0, ge=-(2**31), le=2**31)
     value_usd: float | None = Field(None, ge=0)
     slo: Slo | None = None
 

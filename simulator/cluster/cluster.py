@@ -18,6 +18,7 @@ from simulator.engine.clock import Clock
 from simulator.engine.itl import EDGES_S
 from simulator.engine.replica import Replica
 from simulator.engine.request import NEW, REJECTED, RUNNING, WAITING
+from simulator.facts import RequestFacts
 from simulator.prefix import PromptSegments
 from simulator.routers.base import Router
 from workloads.batch import ClosedLoop, Sessions
@@ -39,8 +40,9 @@ class Cluster:
     `requests` is a `REQUEST` array in order of arrival; it is filled in by `run`, with the arrival
     times as well where `closed_loop` or `sessions` say who waits for what. `segments` says what
     prompts share, and every replica knows it. Inter-token gaps of all replicas go into one
-    histogram, in as many slices of `itl_span_s` as it has rows. `admission` has been started, and
-    is asked before the router is; None admits all.
+    histogram, in as many slices of `itl_span_s` as it has rows. `facts` is what policies know of
+    the requests, None if nothing but their lengths of prompts and caps. `admission` has been
+    started, and is asked before the router is; None admits all.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Cluster:
         closed_loop: ClosedLoop | None = None,
         sessions: Sessions | None = None,
         segments: PromptSegments | None = None,
+        facts: RequestFacts | None = None,
         admission: Admission | None = None,
         check_integrity: bool = False,
     ) -> None:
@@ -62,6 +65,8 @@ class Cluster:
         self.requests = requests
         self.router = router
         self._admission = admission
+        if facts is None:
+            facts = RequestFacts.plain(requests["prompt_tokens"], requests["max_tokens"])
         self.pools = tuple(pools)
         self.pool_id = np.repeat(np.arange(len(pools)), [plan.num_replicas for plan in pools])
         self._refused: dict[int, str] = {}
@@ -79,6 +84,8 @@ class Cluster:
                 itl_span_s=itl_span_s,
                 itl=self.replicas[0].arrays.itl if index else None,
                 segments=segments,
+                scheduler=plan.scheduler(),
+                facts=facts,
                 check_integrity=check_integrity,
             )
             self.replicas.append(replica)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from simulator.config.experiment import Experiment, PoolSettings
 from simulator.config.resolve import resolve_pool
 from simulator.errors import InputError, Problem
+from simulator.predictors import unanswered
 from workloads.workload import Workload
 
 
@@ -18,6 +19,7 @@ def check_experiment(experiment: Experiment) -> list[Problem]:
     for name, pool in experiment.pools.items():
         problems += check_pool(name, pool)
     problems += _length_problems(experiment)
+    problems += _prediction_problems(experiment)
     problems += check_workload(experiment.workload, read_trace=bool(problems))
     return problems
 
@@ -40,6 +42,16 @@ def check_workload(workload: Workload, *, read_trace: bool = True) -> list[Probl
         except InputError as error:
             return error.problems
     return problems
+
+
+def _prediction_problems(experiment: Experiment) -> list[Problem]:
+    """A policy that goes by predicted lengths needs somebody to predict them."""
+    policies = {
+        f"pools.{name}.engine.scheduler": pool.engine.scheduler.build()
+        for name, pool in experiment.pools.items()
+    }
+    policies["admission"] = experiment.admission.build()
+    return unanswered(experiment.predictor.build(), policies)
 
 
 def _length_problems(experiment: Experiment) -> list[Problem]:

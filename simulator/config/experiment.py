@@ -12,12 +12,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from simulator.admission import ADMISSIONS, Admission
 from simulator.config.policies import PolicySettings
 from simulator.config.presets import DEFAULT_PRESET
 from simulator.core_yaml import dump_yaml
 from simulator.cost.number_formats import KvCacheDtype, WeightDtype
+from simulator.engine.config import Batching, Preemption
 from simulator.errors import InputError, Problem
+from simulator.predictors import PREDICTORS, Predictor
 from simulator.routers import ROUTERS, Router
+from simulator.schedulers import SCHEDULERS, Scheduler
 from workloads.batch import MAX_REQUESTS
 from workloads.kinds import AnyWorkload
 from workloads.slo import Slo
@@ -43,6 +47,30 @@ class _Settings(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
     )
+
+
+class SchedulerSettings(PolicySettings):
+    """The order in which a replica serves its requests. May be written as just the kind."""
+
+    registry = SCHEDULERS
+    base = Scheduler
+    default = "fcfs"
+
+
+class PredictorSettings(PolicySettings):
+    """Who guesses how long requests will think. May be written as just the kind."""
+
+    registry = PREDICTORS
+    base = Predictor
+    default = "none"
+
+
+class AdmissionSettings(PolicySettings):
+    """Which requests are turned away at their arrival. May be written as just the kind."""
+
+    registry = ADMISSIONS
+    base = Admission
+    default = "none"
 
 
 class EngineSettings(_Settings):
@@ -78,8 +106,19 @@ class EngineSettings(_Settings):
     """Most requests running at once, if lower than max_num_seqs."""
     prefill_schedule_interval: int | None = Field(None, ge=1, le=MAX_INT)
     """Let prefill into at most every n-th iteration."""
-    scheduler: Literal["fcfs"] | None = None
-    """Order in which requests are served: fcfs = first come, first served."""
+    scheduler: SchedulerSettings = SchedulerSettings(kind="fcfs")
+    """Order in which requests are served (`ponder schedulers`)."""
+    batching: Batching | None = None
+    """How iterations are formed: chunked_prefill = prompts in chunks next to decodes (vLLM V1);
+    prefill_first = whole prompts before any decode (vLLM V0, Orca); static = a batch is served to
+    its end before the next one is formed."""
+    preemption: Preemption | None = None
+    """What becomes of a preempted request's KV cache: recompute; swap = copied to host memory and
+    back; checkpoint = copied there in whole chunks while it is computed, what is left recomputed."""
+    checkpoint_tokens: int | None = Field(None, ge=1, le=MAX_INT)
+    """Tokens in a chunk of a checkpoint."""
+    host_kv_gib: float = Field(0.0, ge=0, le=2**20)
+    """Host memory for KV cache, GiB per replica."""
     stepping: Literal["span", "iteration"] = "span"
     """span = jump from change to change; iteration = every iteration by itself: same times,
     slower, for checking."""
@@ -179,6 +218,10 @@ class Experiment(_Settings):
     """The pools of the cluster by name, all behind one router."""
     router: RouterSettings = RouterSettings(kind="round_robin")
     """Which replica gets a request."""
+    predictor: PredictorSettings = PredictorSettings(kind="none")
+    """What schedulers, routers and admission control are told of output lengths."""
+    admission: AdmissionSettings = AdmissionSettings(kind="none")
+    """Which requests are turned away at their arrival; they count against goodput."""
     workload: AnyWorkload
     """The requests: drawn from laws, or read from a trace."""
     measure: Measure = Measure()
@@ -207,7 +250,10 @@ class Experiment(_Settings):
     @property
     def policy_files(self) -> list[Path]:
         """The files that policies come from, in the order in which the experiment names them."""
-        return [path for path in (self.router.path,) if path is not None]
+        schedulers = [pool.engine.scheduler for pool in self.pools.values()]
+        policies = (*schedulers, self.router, self.predictor, self.admission)
+        paths = dict.fromkeys(policy.path for policy in policies)
+        return [path for path in paths if path is not None]
 
     @property
     def base_dir(self) -> Path:

@@ -62,7 +62,9 @@ _COMMON_FIELDS = {
     "long_prefill_token_threshold": 0,
     "long_prefill_token_threshold_adaptive": False,
     "prefill_schedule_interval": 1,
-    "scheduler": "fcfs",
+    "batching": "chunked_prefill",
+    "preemption": "recompute",
+    "checkpoint_tokens": 1024,
 }
 
 # The A100 keeps the small budget whatever its memory: large ones made it slower (vLLM PR 17885).

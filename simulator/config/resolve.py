@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from hardware_profiles.profile import GpuProfile, load_gpu
 from simulator.config.experiment import EngineSettings, Experiment, PoolSettings
-from simulator.config.presets import PRESETS, EnginePreset, unmodelled
+from simulator.config.presets import GIB, PRESETS, EnginePreset, unmodelled
 from simulator.cost.architecture import Architecture
 from simulator.cost.catalogue import load_architecture
 from simulator.cost.gpu_support import kernel_refusals, kv_cache_refusals, weight_refusals
@@ -69,6 +69,10 @@ def resolve_pool(name: str, pool: PoolSettings, *, gpu: GpuProfile | None = None
             raise InputError(problems)
         draft["num_gpu_blocks"] = memory.num_gpu_blocks
     _settle_lengths(pool.engine, draft, kv_groups(architecture))
+    draft |= _host_memory(pool, architecture, gpu)
+    if draft["preemption"] != "recompute" and draft["host_kv_tokens"] == 0:
+        message = f"preemption {draft['preemption']} needs host memory to keep KV in"
+        problems.append(Problem(message, field=f"{at}.engine.host_kv_gib"))
     engine = _collect(problems, f"{at}.engine", lambda: EngineConfig(**draft))
     if engine is None or problems:
         raise InputError(problems)
@@ -104,10 +108,7 @@ def resolved(experiment: Experiment) -> Experiment:
         pool = result.settings
         preset = PRESETS[pool.engine.preset]
         filled = {field: getattr(result.engine, field) for field in _SETTINGS_OF_ENGINE}
-        filled |= {
-            field: _chosen(pool.engine, preset, field)
-            for field in ("gpu_memory_utilization", "scheduler")
-        }
+        filled["gpu_memory_utilization"] = _chosen(pool.engine, preset, "gpu_memory_utilization")
         engine = pool.engine.model_copy(update=filled)
         price = result.price_usd_per_gpu_hour
         update = {"engine": engine, "price_usd_per_gpu_hour": price}
@@ -131,6 +132,8 @@ def _draft(settings: EngineSettings, architecture: Architecture, gpu: GpuProfile
     preset = PRESETS[settings.preset]
     draft = {field: _chosen(settings, preset, field) for field in _SETTINGS_OF_ENGINE}
     draft |= preset.rules
+    if draft["batching"] == "prefill_first" and settings.enable_chunked_prefill is None:
+        draft["enable_chunked_prefill"] = False
     draft["num_gpu_blocks"] = settings.num_gpu_blocks
     groups = kv_groups(architecture)
     draft |= {
@@ -182,6 +185,21 @@ def _capacity(
         enable_expert_parallel=pool.enable_expert_parallel,
         engine_generation=preset.name,
     )
+
+
+def _host_memory(pool: PoolSettings, architecture: Architecture, gpu: GpuProfile) -> dict[str, Any]:
+    """Tokens whose KV fits in host memory, and how long one takes over PCIe, in one direction.
+
+    Every GPU moves its own part over its own link.
+    """
+    formats = architecture.formats_as(pool.weight_dtype)
+    part = shard(architecture, pool.tensor_parallel_size, pool.enable_expert_parallel, formats)
+    token_bytes = part.kv_bytes_per_token(pool.kv_cache_dtype)
+    room_bytes = pool.engine.host_kv_gib * GIB
+    return {
+        "host_kv_tokens": int(room_bytes // (token_bytes * pool.tensor_parallel_size)),
+        "host_token_s": token_bytes / gpu.hardware.pcie_bandwidth.si,
+    }
 
 
 def _fit_problems(

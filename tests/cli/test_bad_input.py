@@ -49,7 +49,7 @@ def _expect(outcome: Outcome, workdir: Path, *expected: str) -> None:
         (
             "seed: 0",
             "colour: red",
-            "bad.yaml:2: colour: unknown key; known: name, seed, pools, router, workload",
+            "bad.yaml:2: colour: unknown key; known: name, seed, pools, router, predictor",
         ),
         (
             "    replicas: 1",
