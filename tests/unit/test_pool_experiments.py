@@ -100,6 +100,15 @@ def test_problems_of_all_pools_are_said_at_once(file: Path) -> None:
         load_experiment(file)
 
 
+def test_pools_that_cannot_be_resolved_are_all_named(file: Path) -> None:
+    loaded = load_experiment(file)
+    pools = {name: pool.model_copy(update={"model": "x"}) for name, pool in loaded.pools.items()}
+    with pytest.raises(InputError) as caught:
+        resolve_pools(loaded.model_copy(update={"pools": pools}))
+    fields = [problem.field for problem in caught.value.problems]
+    assert fields == ["pools.reasoning.model", "pools.standard.model"]
+
+
 def test_one_pool_is_asked_for_by_name_where_there_are_several(file: Path) -> None:
     loaded = load_experiment(file)
     assert loaded.one_pool("standard") == ("standard", loaded.pools["standard"])
@@ -145,8 +154,12 @@ def test_notes_begin_with_the_pools_they_are_about(result: Result) -> None:
     assert not any("served no request" in note for note in notes)
 
 
-@pytest.mark.parametrize(("long", "pool"), [(1, "reasoning"), (2, "standard")])
-def test_a_note_is_of_the_pool_that_left_the_fitted_range(file: Path, long: int, pool: str) -> None:
+@pytest.mark.parametrize(
+    ("long", "found"), [(1, ("reasoning", "20,000")), (2, ("standard", "18,000"))]
+)
+def test_a_note_is_of_the_pool_that_left_the_fitted_range(
+    file: Path, long: int, found: tuple[str, str]
+) -> None:
     """Of three requests the first two go to the first pool, the last to the other."""
     prompts = [10, 10, 10]
     prompts[long] = 30_000
@@ -154,12 +167,16 @@ def test_a_note_is_of_the_pool_that_left_the_fitted_range(file: Path, long: int,
     header = "arrival_s,prompt_tokens,thinking_tokens,answer_tokens"
     (file.parent / "trace.csv").write_text("\n".join([header, *rows]) + "\n")
     pools = TEXT[: TEXT.index("workload:")].replace("num_gpu_blocks: 400", "block_size: 16")
-    pools = pools.replace("3000", "40000, max_num_batched_tokens: 20000")
+    pools = pools.replace("3000", "40000, max_num_batched_tokens: 18000")
     file.write_text(f"{pools}workload: {{kind: trace, path: trace.csv}}\n")
     change = "pools.reasoning.engine.max_num_batched_tokens=20000"
     notes = run(load_experiment(file, change)).summary["notes"]
-    owners = {note.partition(": ")[0] for note in notes if "with chunk_tokens = 20,000" in note}
-    assert owners == {pool}
+    beyond = {
+        (note.partition(": ")[0], note.partition("chunk_tokens = ")[2].partition(", fitted")[0])
+        for note in notes
+        if "with chunk_tokens" in note
+    }
+    assert beyond == {found}
 
 
 def test_a_pool_that_served_nothing_is_no_failure(file: Path) -> None:
@@ -253,7 +270,11 @@ def test_the_table_fits_and_shows_every_pool(result: Result, width: int) -> None
     text = " ".join(lines[start : start + 8])
     for word in ("qwen3-14b", "llama-3.1-8b", "h100-sxm", "a100-sxm-80gb", "served", "KV peak"):
         assert word in text
-    assert any(line.startswith(" reasoning") for line in lines[start:])
+    rows = [line.split() for line in lines[start:] if line.startswith(" standard")]
+    cells = [cell for row in rows for cell in row]
+    for cell in pool_rows(result.summary)[1]:
+        assert cell.split()[0] in cells
+    assert len(rows) == (1 if width == 120 else 2)
     assert not any(line.startswith(" blocks") for line in lines), "pools differ in their blocks"
 
 
