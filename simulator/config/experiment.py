@@ -114,7 +114,7 @@ class EngineSettings(_Settings):
     its end before the next one is formed."""
     preemption: Preemption | None = None
     """What becomes of a preempted request's KV cache: recompute; swap = copied to host memory and
-    back; checkpoint = copied there in whole chunks while it is computed, what is left recomputed."""
+    back; checkpoint = copied there in whole chunks while it is computed, the rest recomputed."""
     checkpoint_tokens: int | None = Field(None, ge=1, le=MAX_INT)
     """Tokens in a chunk of a checkpoint."""
     host_kv_gib: float = Field(0.0, ge=0, le=2**20)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.engine.blocks import blocks_for, cached_prefix, held_blocks
+from simulator.engine.blocks import blocks_for, cached_prefix, held_blocks, known_tokens
 from simulator.engine.jit import Array, Kv, Record, kernel
 from simulator.engine.queueing import unpark
 from simulator.engine.request import NONE, NOTHING, ON_GPU
@@ -27,7 +27,7 @@ def admissible_tokens(
         return 0
     if s.lag > 0 and s.num_evicted > 0 and r.evicted_n == s.n:  # its last token is in flight
         return 0
-    known = r.prompt_tokens + r.generated_tokens
+    known = known_tokens(r)
     mine = held_blocks(s, r)
     have: int = r.computed_tokens
     if r.keeps == NOTHING and s.prefix_caching:
@@ -55,7 +55,7 @@ def admissible_tokens(
 @kernel
 def static_tokens(s: Record, r: Record, promised: int) -> int:
     """Tokens that r gets as one of a static batch, perhaps 0 for now; -1 if it is full."""
-    known = r.prompt_tokens + r.generated_tokens
+    known = known_tokens(r)
     if s.num_running >= s.seat_limit or blocks_for(s, known) + promised > s.free_blocks:
         return -1
     tokens: int = min(known, s.budget_left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from simulator.engine.admission import could_be_admitted
+from simulator.engine.blocks import decoded_tokens
 from simulator.engine.decoding import review_iteration
 from simulator.engine.jit import Array, Kv, Record, entry, kernel
 from simulator.engine.queueing import evict, park
@@ -22,7 +23,7 @@ def seen_tokens(s: Record, r: Record) -> int:
     """Output tokens of r that are out: not the one in flight."""
     generated: int = r.generated_tokens
     if r.decoding:
-        generated = s.n + r.offset + 1 - r.prompt_tokens
+        generated = decoded_tokens(s, r)
     if s.lag > 0:
         if r.status == RUNNING:
             generated -= r.ending or (r.decoding and not r.stalled)
@@ -85,7 +86,7 @@ def set_reviews(req: Array, state: Array, ids: Array, tokens: Array, times_s: Ar
         r.review_s = times_s[j]
         if r.decoding:
             generated = r.generated_tokens
-            r.generated_tokens = s.n + r.offset + 1 - r.prompt_tokens
+            r.generated_tokens = decoded_tokens(s, r)
             r.review_n = max(review_iteration(s, r), s.n + 1)
             r.generated_tokens = generated
             s.next_review_n = -1

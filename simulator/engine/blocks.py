@@ -20,6 +20,20 @@ def blocks_for(s: Record, tokens: int) -> int:
 
 
 @kernel
+def known_tokens(r: Record) -> int:
+    """Tokens of r whose KV it wants: of prompt and output, without those that were compressed."""
+    known: int = r.prompt_tokens + r.generated_tokens - r.dropped_tokens
+    return known
+
+
+@kernel
+def decoded_tokens(s: Record, r: Record) -> int:
+    """Output tokens of decoding request r, the one in flight included."""
+    decoded: int = s.n + r.offset + r.dropped_tokens + 1 - r.prompt_tokens
+    return decoded
+
+
+@kernel
 def held_blocks(s: Record, r: Record) -> int:
     """Blocks that a waiting request holds."""
     if r.keeps != ON_GPU:

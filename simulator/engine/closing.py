@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from simulator.engine.blocks import take_blocks
+from simulator.engine.blocks import known_tokens, take_blocks
 from simulator.engine.decoding import fill_window, fill_windows, start_decoding
 from simulator.engine.itl import add_affine_gaps, add_gap, bin_of, slice_end_s, slice_of
 from simulator.engine.jit import Array, Kv, Record, kernel
@@ -162,7 +162,7 @@ def commit_mixed_iteration(
         else:
             r.computed_tokens += tokens
             prefill_tokens += tokens
-            if r.computed_tokens == r.prompt_tokens + r.generated_tokens:
+            if r.computed_tokens == known_tokens(r):
                 r.generated_tokens += 1
                 start_decoding(s, r, phases, r.computed_tokens)
                 late = True

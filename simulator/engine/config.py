@@ -30,6 +30,9 @@ class EngineConfig:
     there in whole chunks of `checkpoint_tokens` while it is computed. `host_kv_tokens` is the room
     there, and moving one token takes `host_token_s` seconds of the engine's time.
     `enable_prefix_caching`: full blocks that no request uses any more are found again by content.
+    KV compression: at every `kv_compression_interval`-th iteration each decoding request with more
+    KV than `kv_budget_tokens`, or than the part `kv_budget_frac` of its tokens so far, loses what
+    is above; that takes `kv_compression_token_s` seconds a token looked at. Both 0: none.
     `stepping="iteration"` forces spans of one iteration: the same times, slower; it exists to check
     the span engine against.
     `long_prefill_spares_lone_request`: vLLM 0.33 ignores the long-prefill threshold when only one
@@ -58,6 +61,10 @@ class EngineConfig:
     host_kv_tokens: int = 0
     host_token_s: float = 0.0
     enable_prefix_caching: bool = False
+    kv_budget_tokens: int = 0
+    kv_budget_frac: float = 0.0
+    kv_compression_interval: int = 128
+    kv_compression_token_s: float = 0.0
     window_tokens: int = 0
     kv_groups_full: int = 1
     kv_groups_window: int = 0
@@ -116,6 +123,7 @@ class EngineConfig:
             found.append(("host_kv_tokens", "must not be negative"))
         if not 0.0 <= self.host_token_s < math.inf:
             found.append(("host_token_s", f"must be 0 or more, not {self.host_token_s}"))
+        found += self._compression_problems()
         if self.enable_prefix_caching and self.kv_groups_window > 0:
             message = "is not modelled for layers with a sliding window"
             found.append(("enable_prefix_caching", message))
@@ -127,6 +135,33 @@ class EngineConfig:
                     "without chunked prefill a long prompt could never be scheduled",
                 )
             )
+        return found
+
+    def _compression_problems(self) -> list[tuple[str, str]]:
+        found = []
+        if self.kv_budget_tokens < 0:
+            found.append(("kv_budget_tokens", "must not be negative"))
+        if not 0.0 <= self.kv_budget_frac < 1.0:
+            found.append(("kv_budget_frac", f"must be in [0, 1), not {self.kv_budget_frac}"))
+        if self.kv_budget_tokens and self.kv_budget_frac:
+            found.append(("kv_budget_frac", "give this or kv_budget_tokens, not both"))
+        if self.kv_compression_interval < 1:
+            message = f"must be at least 1, not {self.kv_compression_interval}"
+            found.append(("kv_compression_interval", message))
+        if not 0.0 <= self.kv_compression_token_s < math.inf:
+            message = f"must be 0 or more, not {self.kv_compression_token_s}"
+            found.append(("kv_compression_token_s", message))
+        if self.kv_budget_tokens or self.kv_budget_frac:
+            clashes = {
+                "enable_prefix_caching": self.enable_prefix_caching,
+                "preemption": self.preemption == "checkpoint",
+                "window_tokens": self.window_tokens > 0,
+            }
+            found += [
+                (field, "cannot be combined with KV compression")
+                for field, clashing in clashes.items()
+                if clashing
+            ]
         return found
 
     def _group_problems(self) -> list[tuple[str, str]]:

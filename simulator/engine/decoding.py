@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simulator.engine.blocks import decoded_tokens
 from simulator.engine.jit import Array, Record, kernel
 from simulator.engine.request import NEVER
 from simulator.engine.state import ROW_RUNNING
@@ -59,7 +60,7 @@ def review_iteration(s: Record, r: Record) -> int:
 def stop_decoding(s: Record, r: Record, phases: Array) -> None:
     """Write a decoding request's progress back into its record and take it off the counters."""
     r.computed_tokens = s.n + r.offset
-    r.generated_tokens = r.computed_tokens + 1 - r.prompt_tokens
+    r.generated_tokens = decoded_tokens(s, r)
     r.decoding = 0
     if r.stalled:
         r.stalled = 0

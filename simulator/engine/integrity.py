@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.engine.blocks import blocks_for, held_blocks
+from simulator.engine.blocks import blocks_for, decoded_tokens, held_blocks
 from simulator.engine.jit import Array, Record, kernel
 from simulator.engine.state import ROW_LATE, ROW_RUNNING
 from simulator.engine.waiting import comes_before
@@ -62,7 +62,7 @@ def integrity_error(s: Record, req: Array, lists: Array, phases: Array) -> int:
             stalled += r.stalled
             if r.limit_n <= s.n:
                 return 1
-            left = r.target_tokens - (computed + 1 - r.prompt_tokens)
+            left = r.target_tokens - decoded_tokens(s, r)
             if left + r.dead_tokens != r.limit_n - s.n:
                 return 2
     if held + s.parked_blocks + s.free_blocks != s.usable_blocks:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from simulator.engine.admission import could_be_admitted
+from simulator.engine.blocks import decoded_tokens
 from simulator.engine.closing import close_span, emit_late, land_flight
+from simulator.engine.compression import compress
 from simulator.engine.integrity import STUCK, integrity_error
 from simulator.engine.jit import Array, Kv, Record, entry, kernel
 from simulator.engine.queueing import drop_cancelled
@@ -96,6 +98,8 @@ def advance(
                     return -float(broken)
             s.start_s = max(s.now_s, s.flight_end_s)
             s.num_evicted = 0
+            if s.kv_compression and s.n % s.compression_interval == 0:
+                compress(s, req, lists, phases)
             if s.num_late > 0:  # nobody can take these tokens back any more
                 s.flight_tokens += s.num_late
                 emit_late(s, req, lists, s.start_s)
@@ -329,7 +333,7 @@ def finish_run(
     for position in range(s.num_running):
         r = req[lists[ROW_RUNNING, position]]
         if r.decoding:
-            r.generated_tokens = s.n + r.offset + 1 - r.prompt_tokens
+            r.generated_tokens = decoded_tokens(s, r)
             if left_out and lists[ROW_TOKENS, position] == 0:
                 r.generated_tokens += 1  # its offset counts on the end of the iteration
     if t_s < s.flight_end_s:

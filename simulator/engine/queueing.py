@@ -95,6 +95,8 @@ def keep_in_host(s: Record, r: Record, mode: int) -> None:
     if kept == 0 or kept > s.host_tokens_left:
         kept = 0
     r.recomputed_tokens += r.computed_tokens - kept
+    if kept == 0:
+        r.dropped_tokens = 0
     r.computed_tokens = kept
     r.keeps = NOTHING
     if kept > 0:

@@ -67,6 +67,7 @@ REQUEST = np.dtype(
         ("heap_previous", "i8"),
         # Where its KV is while it waits: nowhere, on the GPU, or in host memory.
         ("keeps", "i1"),
+        ("dropped_tokens", "i8"),  # of its KV, by compression
         ("cached_tokens", "i8"),  # found in the prefix cache at its first admission
     ],
     align=True,

@@ -18,7 +18,7 @@ from simulator.engine.admission import (
     make_room,
     static_tokens,
 )
-from simulator.engine.blocks import blocks_for, take_blocks
+from simulator.engine.blocks import blocks_for, known_tokens, take_blocks
 from simulator.engine.decoding import stall
 from simulator.engine.jit import Array, Kv, Record, kernel
 from simulator.engine.queueing import admit, evict, unpark
@@ -133,7 +133,7 @@ def schedule_running(s: Record, req: Array, lists: Array, phases: Array, kv: Kv)
             continue
         else:
             computed = r.computed_tokens
-            tokens = r.prompt_tokens + r.generated_tokens - computed
+            tokens = known_tokens(r) - computed
             if 0 < s.threshold < tokens:
                 tokens = s.threshold
             tokens = min(tokens, s.budget_left)
@@ -195,7 +195,7 @@ def schedule_waiting(s: Record, req: Array, lists: Array, kv: Kv) -> None:
             tokens = static_tokens(s, req[i], promised)
             if tokens < 0:
                 break
-            promised += blocks_for(s, req[i].prompt_tokens + req[i].generated_tokens)
+            promised += blocks_for(s, known_tokens(req[i]))
             promised -= blocks_for(s, tokens)
         else:
             free = make_room(s, req, kv, i)
@@ -216,7 +216,7 @@ def carries_prefill(s: Record, req: Array, lists: Array) -> bool:
         if lists[ROW_TOKENS, position] == 0 or r.decoding:
             continue
         admitted = position >= s.num_running - s.num_admitted
-        if not admitted or r.prompt_tokens + r.generated_tokens - r.computed_tokens > 1:
+        if not admitted or known_tokens(r) - r.computed_tokens > 1:
             return True
     return False
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from simulator.engine.blocks import known_tokens
+from simulator.engine.compression import iterations_until_compression
 from simulator.engine.decoding import fill_windows
 from simulator.engine.jit import Array, Record, kernel
 from simulator.engine.request import NEVER
@@ -44,6 +46,8 @@ def start_pure_span(
             fill_windows(s, req, lists, phases)
         k = min(k, s.next_knee_n - s.n)
     k = min(k, flat_iterations(s, seq_s[ROW_FLOOR, d]))
+    if s.kv_compression:
+        k = min(k, iterations_until_compression(s, req, lists))
     if s.num_evicted > 0:
         k = 1  # one put off now may be let in again in the next, or have its last token in flight
     if s.num_waiting > 0:
@@ -117,7 +121,7 @@ def start_mixed_iteration(
         requests += 1
         tokens += n
         context = n + (s.n + r.offset if r.decoding else r.computed_tokens)
-        if r.decoding or (n == 1 and context == r.prompt_tokens + r.generated_tokens):
+        if r.decoding or (n == 1 and context == known_tokens(r)):
             decodes += 1
             decode_context += context
             window_context += min(context, window)

@@ -66,6 +66,11 @@ STATE = np.dtype(
             "i8",
         ),  # KV goes to the host in such chunks; 0: it does not
         ("host_token_s", "f8"),  # to move the KV of one token between GPU and host
+        ("kv_compression", "i1"),
+        ("kv_budget_tokens", "i8"),  # of a request, or 0: the part `kv_budget_frac` of its tokens
+        ("kv_budget_frac", "f8"),
+        ("compression_interval", "i8"),
+        ("compression_token_s", "f8"),
         ("prefill_fixed_s", "f8"),
         ("prefill_token_s", "f8"),
         ("prefill_context_s", "f8"),
@@ -86,7 +91,7 @@ STATE = np.dtype(
         ("parked_blocks", "i8"),
         ("reserved_blocks", "i8"),  # what admissions of running requests made sure of
         ("host_tokens_left", "i8"),  # room for KV in host memory
-        ("transfer_s", "f8"),  # time that KV moves take, to be spent by the next iteration
+        ("transfer_s", "f8"),  # that moving and compressing KV takes, spent by the next iteration
         ("next_review_n", "i8"),  # earliest review_n of decoding requests; -1 = unknown
         ("next_review_s", "f8"),
         ("event", "i1"),  # somebody came, left or was put off since the scheduler was last asked
@@ -255,6 +260,11 @@ def allocate(
     s["checkpoint_tokens"] = config.checkpoint_tokens if config.preemption == "checkpoint" else 0
     s["host_tokens_left"] = config.host_kv_tokens
     s["host_token_s"] = config.host_token_s
+    s["kv_compression"] = config.kv_budget_tokens > 0 or config.kv_budget_frac > 0.0
+    s["kv_budget_tokens"] = config.kv_budget_tokens
+    s["kv_budget_frac"] = config.kv_budget_frac
+    s["compression_interval"] = config.kv_compression_interval
+    s["compression_token_s"] = config.kv_compression_token_s
     s["wait_head"] = s["wait_tail"] = s["heap_root"] = s["victim"] = NONE
     s["next_limit_n"] = s["next_answer_n"] = s["next_knee_n"] = s["next_review_n"] = -1
     s["next_review_s"] = np.inf
