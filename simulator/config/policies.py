@@ -10,24 +10,27 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     GetJsonSchemaHandler,
+    PydanticUserError,
     ValidationError,
     create_model,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails
+from pydantic_core.core_schema import ErrorType
 
 from simulator.config.schema import nearest
 from simulator.errors import InputError
 from simulator.policy import Policy, build, find, parameter_model
 from simulator.registry import Registry
 
+_KNOWN_TYPES = frozenset(get_args(ErrorType))
 _FILE_KIND = r"\.py:[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -78,11 +81,17 @@ class PolicySettings(BaseModel):
             model = _parameters(policy)
         except InputError as error:
             raise _at("kind", kind, f"{error}{cls._hint(kind)}") from None
-        unknown = [name for name in given if name not in model.model_fields]
-        if unknown and names_a_class(kind):  # the schema cannot know what it has
-            known = list(model.model_fields)
-            raise _at(unknown[0], given[unknown[0]], _unknown(unknown[0], known))
-        checked = model.model_validate_json(json.dumps(given, default=str))
+        except (PydanticUserError, NameError, TypeError) as error:
+            if not names_a_class(kind):
+                raise
+            message = f"{kind} has fields that cannot be parameters: {error}"
+            raise _at("kind", kind, message) from None
+        try:
+            checked = model.model_validate_json(json.dumps(given, default=str))
+        except ValidationError as error:
+            if not names_a_class(kind):
+                raise
+            raise _with_own_hints(error, model) from None
         return {"kind": kind, **{name: getattr(checked, name) for name in model.model_fields}}
 
     @classmethod
@@ -138,6 +147,23 @@ def _parameters(policy: type[Any]) -> type[BaseModel]:
     return create_model(policy.__name__, __config__=ConfigDict(extra="forbid"))
 
 
+def _with_own_hints(error: ValidationError, model: type[BaseModel]) -> ValidationError:
+    """The error with unknown keys explained here, as the schema cannot know a file's parameters."""
+    details = []
+    for each in error.errors(include_url=False):
+        loc, given = each["loc"], each["input"]
+        if each["type"] == "extra_forbidden" and len(loc) == 1:
+            message = _unknown(str(loc[0]), list(model.model_fields))
+            details.append(_detail(loc, given, message))
+        elif each["type"] in _KNOWN_TYPES:
+            kept = InitErrorDetails(type=each["type"], loc=loc, input=given)
+            kept["ctx"] = each.get("ctx", {})
+            details.append(kept)
+        else:  # of a validator in the file
+            details.append(_detail(loc, given, each["msg"]))
+    return ValidationError.from_exception_data("policy", details)
+
+
 def _unknown(name: str, known: list[str]) -> str:
     guess = nearest(name, known)
     if guess:
@@ -147,6 +173,9 @@ def _unknown(name: str, known: list[str]) -> str:
 
 def _at(field: str, value: Any, message: str) -> ValidationError:
     """A pydantic error about one key of the mapping."""
-    problem = PydanticCustomError("policy", "{message}", {"message": message})
-    details = InitErrorDetails(type=problem, loc=(field,), input=value)
-    return ValidationError.from_exception_data("policy", [details])
+    return ValidationError.from_exception_data("policy", [_detail((field,), value, message)])
+
+
+def _detail(loc: tuple[str | int, ...], value: Any, message: str) -> InitErrorDetails:
+    error = {"error": ValueError(message)}
+    return InitErrorDetails(type="value_error", loc=loc, input=value, ctx=error)

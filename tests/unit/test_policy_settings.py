@@ -95,13 +95,26 @@ def mine(tmp_path: Path) -> Path:
     path = tmp_path / "mine.py"
     path.write_text(
         "from dataclasses import dataclass\n"
+        "from typing import Annotated, Any\n"
+        "from pydantic import AfterValidator, Field\n"
+        "from pydantic_core import PydanticCustomError\n"
         "from simulator.policy import Policy\n"
+        "def green(blend):\n"
+        "    if blend != 'green':\n"
+        "        raise PydanticCustomError('taste', 'only green')\n"
+        "    return blend\n"
         "@dataclass(eq=False)\n"
         "class Mine(Policy):\n"
         '    """Mine."""\n'
-        "    strength: int = 5\n"
+        "    strength: Annotated[int, Field(ge=1)] = 5\n"
+        "    blend: Annotated[str, AfterValidator(green)] = 'green'\n"
         "class Odd:\n"
         "    pass\n"
+        "class Bare(Policy):\n"
+        "    pass\n"
+        "@dataclass(eq=False)\n"
+        "class Opaque(Policy):\n"
+        "    kettle: Odd = None\n"
     )
     return path
 
@@ -202,7 +215,7 @@ def test_a_class_in_a_file_is_checked_as_any_other(
     mine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = read(f"brewer: {mine}:Mine").brewer
-    assert settings.parameters == {"strength": 5}
+    assert settings.parameters == {"strength": 5, "blend": "green"}
     assert settings.path == mine
     assert read(f"brewer: {{kind: '{mine}:Mine', strength: 6}}").brewer.build().strength == 6
     bad = f"brewer:\n  kind: {mine}:Mine\n  "
@@ -212,8 +225,10 @@ def test_a_class_in_a_file_is_checked_as_any_other(
     assert problems(f"{bad}strenght: 3", monkeypatch) == [
         "tea.yaml:3: brewer.strenght: unknown key; did you mean 'strength'?"
     ]
-    assert problems(f"{bad}minutes: 3", monkeypatch) == [
-        "tea.yaml:3: brewer.minutes: unknown key; known: kind, strength"
+    assert problems(f"{bad}minutes: 3\n  strength: 0\n  blend: x", monkeypatch) == [
+        "tea.yaml:4: brewer.strength: must be at least 1, not 0",
+        "tea.yaml:5: brewer.blend: only green",
+        "tea.yaml:3: brewer.minutes: unknown key; known: kind, strength, blend",
     ]
 
 
@@ -224,6 +239,8 @@ def test_a_class_in_a_file_is_checked_as_any_other(
         ("mine.py:Yours", "mine.py has no class 'Yours'"),
         ("mine.py:Odd", "mine.py is not a Policy"),
         ("none.py:Mine", "no such file"),
+        ("mine.py:Bare", "Bare must be a dataclass"),
+        ("mine.py:Opaque", "mine.py:Opaque has fields that cannot be parameters"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_at_the_kind(
