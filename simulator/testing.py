@@ -3,14 +3,14 @@
 `python -m simulator.testing replay FILE.json.gz [--stepping span|iteration]` runs one recorded
 scenario (config, cost, requests) through the engine and prints JSON:
 `{num_steps, num_preemptions, makespan_s, per_request: [{id, first_scheduled_s, first_token_s,
-finish_s, num_preemptions}]}`.
+finish_s, num_preemptions, num_cached_tokens}]}`.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -29,7 +29,6 @@ from simulator.facts import RequestFacts
 from simulator.prefix import PromptSegments
 from simulator.schedulers import SCHEDULERS, Scheduler
 
-_NOT_MODELLED = {"enable_prefix_caching": False}
 _OPTIONS = (
     "max_num_seqs",
     "max_num_batched_tokens",
@@ -44,6 +43,7 @@ _OPTIONS = (
     "max_num_active_seqs",
     "prefill_schedule_interval",
     "async_scheduling",
+    "enable_prefix_caching",
 )
 
 
@@ -131,6 +131,7 @@ class Replay:
                     "first_token_s": float(row["first_token_s"]),
                     "finish_s": float(row["finish_s"]),
                     "num_preemptions": int(row["preemptions"]),
+                    "num_cached_tokens": int(row["cached_tokens"]),
                 }
                 for name, row in zip(self.ids, self.requests, strict=True)
             ],
@@ -143,13 +144,6 @@ def replay(recording: Mapping[str, Any], *, stepping: str = "span") -> Replay:
     Raises `InputError` for configurations the engine does not model yet.
     """
     settings = recording["config"]
-    unmodelled = [
-        f"{key}={settings[key]!r} is not modelled yet"
-        for key, value in _NOT_MODELLED.items()
-        if settings.get(key, value) != value
-    ]
-    if unmodelled:
-        raise InputError("; ".join(unmodelled))
     options = {key: settings[key] for key in _OPTIONS if key in settings}
     config = EngineConfig(**options, stepping=stepping)  # type: ignore[arg-type]
     terms = recording["cost"]
@@ -172,9 +166,30 @@ def replay(recording: Mapping[str, Any], *, stepping: str = "span") -> Replay:
     facts = RequestFacts.plain(requests["prompt_tokens"], requests["max_tokens"])
     facts = replace(facts, priority=np.array([row["priority"] for row in rows], dtype=np.int64))
     policy = SCHEDULERS[settings.get("policy", "fcfs")]()
-    replica = serve(config, cost, requests, scheduler=policy, facts=facts, traced=True)
+    replica = serve(
+        config,
+        cost,
+        requests,
+        scheduler=policy,
+        facts=facts,
+        segments=_segments(rows),
+        traced=True,
+    )
     assert isinstance(replica, TracedReplica)
     return Replay([row["id"] for row in rows], requests, replica.steps)
+
+
+def _segments(rows: Sequence[Mapping[str, Any]]) -> PromptSegments:
+    """What the prompts of a recording are made of; names of segments become numbers."""
+    numbers: dict[str, int] = {}
+
+    def number(name: str) -> int:
+        return numbers.setdefault(name, len(numbers))
+
+    prompts = [[(number(name), tokens) for name, tokens in row["prompt_segments"]] for row in rows]
+    answers = [number(f"out:{row['id']}") for row in rows]
+    outputs = np.array([[-1, answer] for answer in answers], dtype=np.int64)
+    return PromptSegments.from_lists(prompts, outputs.reshape(-1, 2))
 
 
 def _main(argv: list[str]) -> int:

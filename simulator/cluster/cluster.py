@@ -16,7 +16,7 @@ from simulator.cluster.pool import PoolPlan
 from simulator.cluster.source import ClosedLoopSource, SessionSource, Source
 from simulator.engine.clock import Clock
 from simulator.engine.itl import EDGES_S
-from simulator.engine.replica import Replica
+from simulator.engine.replica import Replica, content_paths_of
 from simulator.engine.request import NEW, REJECTED, RUNNING, WAITING
 from simulator.facts import RequestFacts
 from simulator.prefix import PromptSegments
@@ -72,6 +72,11 @@ class Cluster:
         self._refused: dict[int, str] = {}
         self._last_departure_s: float | None = None
         self.replicas: list[Replica] = []
+        caching = [plan.config for plan in pools if plan.config.enable_prefix_caching]
+        paths = {
+            size: content_paths_of(requests, segments, size)
+            for size in sorted({config.block_size for config in caching})
+        }
         for index, plan in enumerate(self.pools[k] for k in self.pool_id):
             replica = Replica(
                 self.clock,
@@ -86,6 +91,7 @@ class Cluster:
                 segments=segments,
                 scheduler=plan.scheduler(),
                 facts=facts,
+                paths=paths.get(plan.config.block_size),
                 check_integrity=check_integrity,
             )
             self.replicas.append(replica)

@@ -73,6 +73,28 @@ class AdmissionSettings(PolicySettings):
     default = "none"
 
 
+class KvCompression(_Settings):
+    """A budget for the KV cache of each decoding request, in tokens or as a part, as of R-KV.
+
+    What it does to answers is the quality model's business.
+    """
+
+    budget_tokens: int | None = Field(None, ge=1, le=MAX_INT)
+    """KV tokens that a request keeps."""
+    budget_frac: float | None = Field(None, gt=0, lt=1)
+    """Part of its tokens so far whose KV a request keeps."""
+    interval_iterations: int = Field(128, ge=1, le=MAX_INT)
+    """Compress when the replica's count of iterations is a multiple of this."""
+    passes: float = Field(3.0, ge=0, le=1000)
+    """What choosing costs: the KV of a request is read or written so many times in GPU memory."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> KvCompression:
+        if (self.budget_tokens is None) == (self.budget_frac is None):
+            raise ValueError("give either budget_tokens or budget_frac")
+        return self
+
+
 class EngineSettings(_Settings):
     """Options of each replica's engine, under vLLM's names; the preset gives what is left out."""
 
@@ -125,7 +147,10 @@ class EngineSettings(_Settings):
     async_scheduling: bool | None = None
     """Decide each iteration when the one before it starts on the GPU."""
     enable_prefix_caching: bool | None = None
-    """Reuse the KV cache of shared prompt prefixes. Not modelled yet: only false is accepted."""
+    """Find full KV blocks that are still there again by what they hold: shared prompts, earlier
+    turns, and what a preempted request had. Default: as the preset's release, which is true."""
+    kv_compression: KvCompression | None = None
+    """Cut the KV cache of long requests to a budget."""
 
 
 class PoolSettings(_Settings):

@@ -11,10 +11,6 @@ from typing import Any, Literal
 
 GIB = 1024**3
 
-_UNMODELLED = {
-    "enable_prefix_caching": "prefix caching (shared prompt prefixes are computed again)",
-}
-
 
 @dataclass(frozen=True)
 class BudgetDefault:
@@ -31,15 +27,13 @@ class EnginePreset:
     """Defaults and rules of one engine release.
 
     `fields` are defaults of the `engine:` keys of an experiment. `rules` are behaviours of the
-    release that its users cannot set. `budgets` is searched from the top. `on_by_default` names the
-    `engine:` keys of features that the release has on by default and ponder does not simulate yet.
+    release that its users cannot set. `budgets` is searched from the top.
     """
 
     name: str
     fields: dict[str, Any]
     rules: dict[str, Any]
     budgets: tuple[BudgetDefault, ...]
-    on_by_default: tuple[str, ...]
 
     def budget(self, gpu_name: str, memory_bytes: float) -> BudgetDefault:
         """Default `max_num_batched_tokens` and `max_num_seqs` on a GPU of `memory_bytes`."""
@@ -48,11 +42,6 @@ class EnginePreset:
             if memory_bytes >= row.min_memory_bytes and not excluded:
                 return row
         raise AssertionError("the last row of a preset's budgets holds for every GPU")
-
-    @property
-    def not_modelled(self) -> list[str]:
-        """What this release does by default and ponder does not model yet."""
-        return [_UNMODELLED[field] for field in self.on_by_default]
 
 
 _COMMON_FIELDS = {
@@ -65,6 +54,7 @@ _COMMON_FIELDS = {
     "batching": "chunked_prefill",
     "preemption": "recompute",
     "checkpoint_tokens": 1024,
+    "enable_prefix_caching": True,
 }
 
 # The A100 keeps the small budget whatever its memory: large ones made it slower (vLLM PR 17885).
@@ -87,7 +77,6 @@ PRESETS: dict[str, EnginePreset] = {
             },
             rules={"long_prefill_spares_lone_request": False},
             budgets=_HOPPER_AND_OTHERS,
-            on_by_default=("enable_prefix_caching",),
         ),
         EnginePreset(
             name="vllm-0.33",
@@ -99,14 +88,8 @@ PRESETS: dict[str, EnginePreset] = {
             },
             rules={"long_prefill_spares_lone_request": True},
             budgets=(BudgetDefault(160 * GIB, 16384, 1024), *_HOPPER_AND_OTHERS),
-            on_by_default=("enable_prefix_caching",),
         ),
     )
 }
 
 DEFAULT_PRESET: Literal["vllm-0.33"] = "vllm-0.33"
-
-
-def unmodelled(field: str) -> str | None:
-    """What the `engine:` key `field` would switch on, if ponder cannot simulate it yet."""
-    return _UNMODELLED.get(field)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from hardware_profiles.profile import GpuProfile, load_gpu
 from simulator.config.experiment import EngineSettings, Experiment, PoolSettings
-from simulator.config.presets import GIB, PRESETS, EnginePreset, unmodelled
+from simulator.config.presets import GIB, PRESETS, EnginePreset
 from simulator.cost.architecture import Architecture
 from simulator.cost.catalogue import load_architecture
 from simulator.cost.gpu_support import kernel_refusals, kv_cache_refusals, weight_refusals
@@ -51,7 +51,7 @@ def resolve_pool(name: str, pool: PoolSettings, *, gpu: GpuProfile | None = None
     not divide the model, budgets or lengths that vLLM refuses, a feature not modelled yet.
     """
     at = f"pools.{name}"
-    problems = _not_modelled_problems(at, pool.engine)
+    problems: list[Problem] = []
     architecture = _load(problems, f"{at}.model", pool.model, load_architecture)
     if gpu is None:
         gpu = _load(problems, f"{at}.gpu", pool.gpu, load_gpu)
@@ -69,7 +69,7 @@ def resolve_pool(name: str, pool: PoolSettings, *, gpu: GpuProfile | None = None
             raise InputError(problems)
         draft["num_gpu_blocks"] = memory.num_gpu_blocks
     _settle_lengths(pool.engine, draft, kv_groups(architecture))
-    draft |= _host_memory(pool, architecture, gpu)
+    draft |= _kv_costs(pool, architecture, gpu)
     if draft["preemption"] != "recompute" and draft["host_kv_tokens"] == 0:
         message = f"preemption {draft['preemption']} needs host memory to keep KV in"
         problems.append(Problem(message, field=f"{at}.engine.host_kv_gib"))
@@ -79,7 +79,10 @@ def resolve_pool(name: str, pool: PoolSettings, *, gpu: GpuProfile | None = None
     price = pool.price_usd_per_gpu_hour
     if price is None:
         price = gpu.price.si
-    notes = (*_not_modelled_notes(pool.engine), *_figure_notes(architecture, gpu, engine, price))
+    notes = (
+        *_prefix_cache_notes(pool.engine, architecture),
+        *_figure_notes(architecture, gpu, engine, price),
+    )
     return ResolvedPool(name, pool, architecture, gpu, engine, memory, price, notes)
 
 
@@ -118,8 +121,7 @@ def resolved(experiment: Experiment) -> Experiment:
 
 
 _SETTINGS_OF_ENGINE = sorted(
-    set(EngineConfig.__dataclass_fields__)
-    & set(EngineSettings.model_fields) - {"num_gpu_blocks", "enable_prefix_caching"}
+    set(EngineConfig.__dataclass_fields__) & set(EngineSettings.model_fields) - {"num_gpu_blocks"}
 )
 
 
@@ -135,6 +137,8 @@ def _draft(settings: EngineSettings, architecture: Architecture, gpu: GpuProfile
     if draft["batching"] == "prefill_first" and settings.enable_chunked_prefill is None:
         draft["enable_chunked_prefill"] = False
     draft["num_gpu_blocks"] = settings.num_gpu_blocks
+    if settings.enable_prefix_caching is None and _rules_out_prefix_caching(settings, architecture):
+        draft["enable_prefix_caching"] = False
     groups = kv_groups(architecture)
     draft |= {
         "window_tokens": groups.window_tokens,
@@ -187,19 +191,42 @@ def _capacity(
     )
 
 
-def _host_memory(pool: PoolSettings, architecture: Architecture, gpu: GpuProfile) -> dict[str, Any]:
-    """Tokens whose KV fits in host memory, and how long one takes over PCIe, in one direction.
+def _rules_out_prefix_caching(settings: EngineSettings, architecture: Architecture) -> str | None:
+    """Why prefix caching, a default of the preset, stays off; None if nothing is in its way."""
+    groups = kv_groups(architecture)
+    if groups.window > 0 or groups.full > 1:
+        return "is not modelled for models with several groups of layers in their KV cache"
+    if settings.batching == "static":
+        return "has no part in static batching"
+    if settings.kv_compression is not None:
+        return "is off: compressed KV cannot be shared"
+    return None
 
-    Every GPU moves its own part over its own link.
+
+def _kv_costs(pool: PoolSettings, architecture: Architecture, gpu: GpuProfile) -> dict[str, Any]:
+    """What the engine is told of host memory and of KV compression.
+
+    A token takes its bytes over PCIe, in one direction; every GPU moves its own part over its own
+    link. Choosing what KV to keep reads the cache in GPU memory so many times.
     """
+    compression = pool.engine.kv_compression
     formats = architecture.formats_as(pool.weight_dtype)
     part = shard(architecture, pool.tensor_parallel_size, pool.enable_expert_parallel, formats)
     token_bytes = part.kv_bytes_per_token(pool.kv_cache_dtype)
     room_bytes = pool.engine.host_kv_gib * GIB
-    return {
+    costs: dict[str, Any] = {
         "host_kv_tokens": int(room_bytes // (token_bytes * pool.tensor_parallel_size)),
         "host_token_s": token_bytes / gpu.hardware.pcie_bandwidth.si,
     }
+    if compression is not None:
+        pass_s = token_bytes / gpu.hardware.memory_bandwidth.si
+        costs |= {
+            "kv_budget_tokens": compression.budget_tokens or 0,
+            "kv_budget_frac": compression.budget_frac or 0.0,
+            "kv_compression_interval": compression.interval_iterations,
+            "kv_compression_token_s": compression.passes * pass_s,
+        }
+    return costs
 
 
 def _fit_problems(
@@ -241,22 +268,12 @@ def _budget_problems(at: str, draft: dict[str, Any]) -> list[Problem]:
     return [Problem(message, field=f"{at}.engine.max_num_batched_tokens")]
 
 
-def _not_modelled_problems(at: str, settings: EngineSettings) -> list[Problem]:
-    return [
-        Problem(f"{what} is not modelled yet; leave it out or say false", field=f"{at}.engine.{f}")
-        for f in EngineSettings.model_fields
-        if (what := unmodelled(f)) and getattr(settings, f) is True
-    ]
-
-
-def _not_modelled_notes(settings: EngineSettings) -> list[str]:
-    """What the preset's release does by default and this run leaves out."""
-    preset = PRESETS[settings.preset]
-    return [
-        f"{preset.name} has {unmodelled(field)} on by default; not modelled yet"
-        for field in preset.on_by_default
-        if getattr(settings, field) is None
-    ]
+def _prefix_cache_notes(settings: EngineSettings, architecture: Architecture) -> list[str]:
+    """That the preset's release would cache prefixes by default, and this run does not."""
+    reason = _rules_out_prefix_caching(settings, architecture)
+    if reason is None or settings.enable_prefix_caching is not None:
+        return []
+    return [f"{settings.preset} caches prefixes by default; that {reason}"]
 
 
 def _figure_notes(

@@ -31,7 +31,7 @@ def admissible_tokens(
     mine = held_blocks(s, r)
     have: int = r.computed_tokens
     if r.keeps == NOTHING and s.prefix_caching:
-        have, mine = cached_prefix(s, req, kv, i, known)
+        have, mine = cached_prefix(s, req, kv, i)
     if held and known - have > 1:
         return 0
     tokens: int = known - have

@@ -140,7 +140,7 @@ def put_off(
     for position in range(s.num_running):
         if lists[ROW_RUNNING, position] == i:
             if action == PARK:
-                park(s, req, lists, phases, position)
+                park(s, req, lists, phases, kv, position)
             else:
                 mode = s.preemption
                 if action == OFFLOAD:

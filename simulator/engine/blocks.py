@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from simulator.engine.jit import Array, Kv, Record, kernel
+from simulator.engine.prefix_cache import lookup, release
 from simulator.engine.request import ON_GPU
+from simulator.engine.state import KV_PATHS, KV_POOL
 
 
 @kernel
@@ -42,18 +44,33 @@ def held_blocks(s: Record, r: Record) -> int:
 
 
 @kernel
-def take_blocks(s: Record, kv: Kv, count: int) -> None:
-    """Take `count` free blocks, the ones without cached content first."""
+def take_blocks(s: Record, count: int) -> None:
+    """Take `count` free blocks: those without cached content, then the least recently released.
+
+    Which ones lose their content is worked out when next somebody looks for it.
+    """
     s.free_blocks -= count
 
 
 @kernel
 def give_back(s: Record, req: Array, kv: Kv, i: int, count: int) -> None:
     """Request i gives back the `count` blocks that it holds, the last one first."""
-    s.free_blocks += count
+    if s.prefix_caching:
+        s.free_blocks = release(s, kv[KV_POOL], req[i], count, s.free_blocks)
+    else:
+        s.free_blocks += count
 
 
 @kernel
-def cached_prefix(s: Record, req: Array, kv: Kv, i: int, known: int) -> tuple[int, int]:
+def find_prefix(s: Record, req: Array, kv: Kv, i: int) -> tuple[int, int, int]:
+    """Blocks of request i in the prefix cache, how many of them nobody holds, in how many runs."""
+    r = req[i]
+    most = (known_tokens(r) - 1) // s.block_size  # the last token must be computed
+    return lookup(s, kv[KV_POOL], kv[KV_PATHS], r, most, s.free_blocks)
+
+
+@kernel
+def cached_prefix(s: Record, req: Array, kv: Kv, i: int) -> tuple[int, int]:
     """Tokens of request i in the prefix cache, and how many of their blocks are in use."""
-    return 0, 0
+    hit, idle, _ = find_prefix(s, req, kv, i)
+    return hit * s.block_size, hit - idle

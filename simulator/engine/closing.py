@@ -73,7 +73,7 @@ def commit_pure_span(
     """The k iterations of a pure span were scheduled, and all but those in flight have ended."""
     k = s.k
     ended = k - s.lag
-    take_blocks(s, kv, blocks_taken(s, phases, k - 1))
+    take_blocks(s, blocks_taken(s, phases, k - 1))
     s.peak_blocks = max(s.peak_blocks, s.usable_blocks - s.free_blocks)
     if s.num_measured > 0 and ended > 0:
         add_span_gaps(s, itl, ended)

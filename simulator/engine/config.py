@@ -124,8 +124,10 @@ class EngineConfig:
         if not 0.0 <= self.host_token_s < math.inf:
             found.append(("host_token_s", f"must be 0 or more, not {self.host_token_s}"))
         found += self._compression_problems()
-        if self.enable_prefix_caching and self.kv_groups_window > 0:
-            message = "is not modelled for layers with a sliding window"
+        if self.enable_prefix_caching and self.batching == "static":
+            found.append(("enable_prefix_caching", "static batching knows no prefix cache"))
+        if self.enable_prefix_caching and (self.kv_groups_window > 0 or self.kv_groups_full > 1):
+            message = "is not modelled for several groups of layers"
             found.append(("enable_prefix_caching", message))
         if not self.enable_chunked_prefill and self.max_num_batched_tokens < self.max_model_len:
             found.append(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from simulator.engine.blocks import blocks_for, decoded_tokens, held_blocks
-from simulator.engine.jit import Array, Record, kernel
-from simulator.engine.state import ROW_LATE, ROW_RUNNING
+from simulator.engine.cache_checks import cache_is_sound, hashed_blocks_held
+from simulator.engine.jit import Array, Kv, Record, kernel
+from simulator.engine.state import KV_POOL, ROW_LATE, ROW_RUNNING
 from simulator.engine.waiting import comes_before
 
 # What `kernel.advance` answers, negated, if no request can be scheduled ever again.
@@ -25,6 +26,7 @@ _INVARIANTS = (
     "the context inside the sliding window is wrong",
     "the blocks of requests without a seat are wrong",
     "the next of the waiting requests is not the first in rank",
+    "the records of the prefix cache do not agree with one another",
 )
 
 
@@ -36,9 +38,10 @@ def explain(number: int) -> str:
 
 
 @kernel
-def integrity_error(s: Record, req: Array, lists: Array, phases: Array) -> int:
+def integrity_error(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -> int:
     """Number of the first invariant that does not hold at a boundary, or 0."""
     held = 0
+    unhashed = 0
     decodes = 0
     context = 0
     stalled = 0
@@ -50,6 +53,7 @@ def integrity_error(s: Record, req: Array, lists: Array, phases: Array) -> int:
         r = req[lists[ROW_RUNNING, position]]
         computed = s.n + r.offset if r.decoding else r.computed_tokens
         held += blocks_for(s, computed)
+        unhashed += blocks_for(s, computed) - r.registered_blocks
         if r.ending:
             ending += 1
             measured += r.measured
@@ -65,7 +69,7 @@ def integrity_error(s: Record, req: Array, lists: Array, phases: Array) -> int:
             left = r.target_tokens - decoded_tokens(s, r)
             if left + r.dead_tokens != r.limit_n - s.n:
                 return 2
-    if held + s.parked_blocks + s.free_blocks != s.usable_blocks:
+    if not s.prefix_caching and held + s.parked_blocks + s.free_blocks != s.usable_blocks:
         return 3
     if s.free_blocks < 0:
         return 4
@@ -84,11 +88,18 @@ def integrity_error(s: Record, req: Array, lists: Array, phases: Array) -> int:
     while i >= 0:
         count += 1
         parked += held_blocks(s, req[i])
+        unhashed += held_blocks(s, req[i]) - req[i].registered_blocks
         if s.ranked and comes_before(req, i, s.heap_root):
             return 14
         i = req[i].next
     if parked != s.parked_blocks:
         return 13
+    if s.prefix_caching:
+        if not cache_is_sound(s, kv[KV_POOL]):
+            return 15
+        hashed = hashed_blocks_held(kv[KV_POOL])
+        if unhashed + hashed + s.free_blocks != s.usable_blocks:
+            return 3
     if count != s.num_waiting:
         return 9
     if ending != s.num_ending:

@@ -6,12 +6,14 @@ import math
 
 from simulator.engine.admission import could_be_admitted
 from simulator.engine.blocks import decoded_tokens
+from simulator.engine.caching import head_may_hit_more
 from simulator.engine.closing import close_span, emit_late, land_flight
 from simulator.engine.compression import compress
 from simulator.engine.integrity import STUCK, integrity_error
 from simulator.engine.jit import Array, Kv, Record, entry, kernel
+from simulator.engine.prefix_cache import room_to_run
 from simulator.engine.queueing import drop_cancelled
-from simulator.engine.request import REJECTED
+from simulator.engine.request import NONE, REJECTED
 from simulator.engine.sampling import forget_in_flight, note, sample_until
 from simulator.engine.scheduler import long_threshold, schedule, schedules_nothing
 from simulator.engine.spans import (
@@ -29,11 +31,14 @@ from simulator.engine.starting import (
 from simulator.engine.state import (
     ASK_EVENTS,
     ASK_RANKS,
+    ASK_ROOM,
     ASKED,
     BOUNDARY,
     DECIDED,
     IDLE,
     IN_SPAN,
+    KV_SHARED,
+    KV_START,
     ON_ADMISSION,
     ON_DISPLACE,
     ON_EVICTION,
@@ -81,6 +86,8 @@ def advance(
     """
     s = state[0]
     while True:
+        if s.prefix_caching and not room_to_run(s):
+            return -float(ASK_ROOM)
         if s.phase == IN_SPAN:
             s.num_finished = 0
             sample_until(s, phases, samples, marks, boundary_s(s, s.k))
@@ -93,7 +100,7 @@ def advance(
                 drop_cancelled(s, req, lists, phases, kv)
                 s.event = 1
             if check:
-                broken = integrity_error(s, req, lists, phases)
+                broken = integrity_error(s, req, lists, phases, kv)
                 if broken > 0:
                     return -float(broken)
             s.start_s = max(s.now_s, s.flight_end_s)
@@ -126,7 +133,7 @@ def advance(
             if s.num_evicted > 0 and s.asks & ON_EVICTION:
                 return -float(ASK_RANKS)
         if s.pure:
-            start_pure_span(s, req, lists, phases, token_s, seq_s)
+            start_pure_span(s, req, lists, phases, kv, token_s, seq_s)
         else:
             start_mixed_iteration(s, req, lists, token_s, seq_s)
         s.spans += 1
@@ -220,6 +227,11 @@ def offer(
         r.finish_s = t_s
         return float(reason)
     cap_output(s, r)
+    if s.prefix_caching:
+        r.path = kv[KV_START][i]
+        r.path_nodes = kv[KV_START][i + 1] - r.path
+        r.shared_blocks = kv[KV_SHARED][i]
+        r.hold = NONE
     join_queue(s, req, i, False)
     s.event = 1
     if s.phase == IDLE:
@@ -233,7 +245,7 @@ def offer(
     j = boundary_at(s, t_s)
     if j == s.k:
         return 0.0
-    if not could_matter(s, req, kv, phases, i, j):
+    if not could_matter(s, req, lists, phases, kv, i, j):
         j = until_review(s, req, lists, j)
         if j == s.k:
             return 0.0
@@ -242,7 +254,9 @@ def offer(
 
 
 @kernel
-def could_matter(s: Record, req: Array, kv: Kv, phases: Array, i: int, j: int) -> bool:
+def could_matter(
+    s: Record, req: Array, lists: Array, phases: Array, kv: Kv, i: int, j: int
+) -> bool:
     """Whether the arrival of request i could change the batch at boundary j of the span."""
     if s.asks & ON_DISPLACE or s.prefill_interval > 1:
         return True
@@ -250,6 +264,8 @@ def could_matter(s: Record, req: Array, kv: Kv, phases: Array, i: int, j: int) -
         return True
     if next_up(s) != i and not s.long_adaptive:
         return False  # behind a head that stays blocked while the batch only grows
+    if s.prefix_caching and head_may_hit_more(s, req, lists, kv):
+        return True
     free = s.free_blocks - blocks_taken(s, phases, j)
     return bool(could_be_admitted(s, req, kv, free, long_threshold(s)))
 

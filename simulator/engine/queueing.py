@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import math
 
-from simulator.engine.blocks import blocks_for, give_back, held_blocks, take_blocks
+from simulator.engine.blocks import (
+    blocks_for,
+    find_prefix,
+    give_back,
+    held_blocks,
+    known_tokens,
+    take_blocks,
+)
+from simulator.engine.caching import settle
 from simulator.engine.decoding import stop_decoding
 from simulator.engine.jit import Array, Kv, Record, kernel
+from simulator.engine.prefix_cache import register, take
 from simulator.engine.request import (
     CANCELLED,
     COMPLETED,
@@ -18,6 +27,8 @@ from simulator.engine.request import (
     RUNNING,
 )
 from simulator.engine.state import (
+    KV_PATHS,
+    KV_POOL,
     ROW_EVICTED,
     ROW_FINISHED,
     ROW_LATE,
@@ -37,12 +48,14 @@ def admit(s: Record, req: Array, lists: Array, kv: Kv, i: int, tokens: int) -> N
     leave_queue(s, req, i)
     r = req[i]
     held = held_blocks(s, r)
-    if r.keeps == NOTHING:
+    if s.prefix_caching and r.keeps != ON_GPU:
+        held = take_prefix(s, req, kv, i)
+    elif r.keeps == NOTHING:
         r.computed_tokens = 0
-    elif r.keeps == ON_GPU:
+    if r.keeps == ON_GPU:
         s.num_parked -= 1
         s.parked_blocks -= held
-    else:
+    elif r.keeps == IN_HOST:
         s.transfer_s += r.computed_tokens * s.host_token_s
         s.host_tokens_left += r.computed_tokens
     r.keeps = NOTHING
@@ -59,7 +72,27 @@ def admit(s: Record, req: Array, lists: Array, kv: Kv, i: int, tokens: int) -> N
     s.num_running += 1
     s.num_admitted += 1
     s.reserved_blocks += blocks_for(s, r.reserve_tokens)
-    take_blocks(s, kv, blocks_for(s, r.computed_tokens + tokens) - held)
+    full = r.computed_tokens + tokens
+    take_blocks(s, blocks_for(s, full) - held)
+    if s.prefix_caching:
+        known = min(full, known_tokens(r))
+        register(s, kv[KV_POOL], kv[KV_PATHS], r, known // s.block_size)
+
+
+@kernel
+def take_prefix(s: Record, req: Array, kv: Kv, i: int) -> int:
+    """Request i takes what is cached of it, unless its KV comes from the host: blocks in use."""
+    r = req[i]
+    hit = idle = 0
+    if r.keeps == NOTHING:
+        hit, idle, _ = find_prefix(s, req, kv, i)
+        r.computed_tokens = hit * s.block_size
+        s.prefix_query_tokens += known_tokens(r)
+        s.prefix_hit_tokens += r.computed_tokens
+        if math.isnan(r.first_scheduled_s):
+            r.cached_tokens = r.computed_tokens
+    take(s, kv[KV_POOL], kv[KV_PATHS], r, hit)
+    return hit - idle
 
 
 @kernel
@@ -73,7 +106,7 @@ def evict(
     """
     i = lists[ROW_RUNNING, position]
     r = req[i]
-    leave_batch(s, req, lists, phases, position)
+    leave_batch(s, req, lists, phases, kv, position, scheduled)
     give_back(s, req, kv, i, blocks_for(s, r.computed_tokens + scheduled))
     keep_in_host(s, r, s.preemption)
     r.preemptions += 1
@@ -107,11 +140,11 @@ def keep_in_host(s: Record, r: Record, mode: int) -> None:
 
 
 @kernel
-def park(s: Record, req: Array, lists: Array, phases: Array, position: int) -> None:
+def park(s: Record, req: Array, lists: Array, phases: Array, kv: Kv, position: int) -> None:
     """The request at `position` of the running list gives up its seat, and keeps its KV."""
     i = lists[ROW_RUNNING, position]
     r = req[i]
-    leave_batch(s, req, lists, phases, position)
+    leave_batch(s, req, lists, phases, kv, position, 0)
     if r.computed_tokens > 0:
         r.keeps = ON_GPU
         s.num_parked += 1
@@ -133,10 +166,14 @@ def unpark(s: Record, req: Array, kv: Kv, i: int) -> None:
 
 
 @kernel
-def leave_batch(s: Record, req: Array, lists: Array, phases: Array, position: int) -> None:
+def leave_batch(
+    s: Record, req: Array, lists: Array, phases: Array, kv: Kv, position: int, scheduled: int
+) -> None:
     """Take the request at `position` out of the running list, and note it as evicted."""
     i = lists[ROW_RUNNING, position]
     r = req[i]
+    if s.prefix_caching:
+        settle(s, req, kv, i, scheduled)
     for later in range(position + 1, s.num_running):
         lists[ROW_RUNNING, later - 1] = lists[ROW_RUNNING, later]
         lists[ROW_TOKENS, later - 1] = lists[ROW_TOKENS, later]
@@ -161,9 +198,9 @@ def leave_batch(s: Record, req: Array, lists: Array, phases: Array, position: in
 def finish(s: Record, req: Array, lists: Array, kv: Kv, i: int) -> None:
     """A request that no longer decodes gave its last token at `now`: it leaves."""
     r = req[i]
+    leave_kv(s, req, kv, i)
     r.status = COMPLETED
     r.finish_s = s.now_s
-    leave_kv(s, req, kv, i)
     lists[ROW_FINISHED, s.num_finished] = i
     s.num_finished += 1
     s.departed += 1
@@ -173,13 +210,13 @@ def finish(s: Record, req: Array, lists: Array, kv: Kv, i: int) -> None:
 def leave_kv(s: Record, req: Array, kv: Kv, i: int) -> None:
     """Request i, which is leaving for good, gives back whatever it holds."""
     r = req[i]
+    blocks = blocks_for(s, r.computed_tokens)
     if r.keeps == IN_HOST:
         s.host_tokens_left += r.computed_tokens
-    else:
-        blocks = blocks_for(s, r.computed_tokens)
-        if r.keeps == ON_GPU:
-            s.num_parked -= 1
-            s.parked_blocks -= blocks
+    elif r.keeps == ON_GPU:
+        s.num_parked -= 1
+        s.parked_blocks -= blocks
+    if r.keeps == ON_GPU or r.status == RUNNING:
         give_back(s, req, kv, i, blocks)
     r.keeps = NOTHING
 
@@ -192,12 +229,14 @@ def finish_running(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -
         i = lists[ROW_RUNNING, position]
         r = req[i]
         done = False
+        filled = r.computed_tokens
         if r.ending:
             r.ending = 0
             s.num_ending -= 1
             done = True
         elif r.decoding and r.limit_n == s.n:
             stop_decoding(s, r, phases)
+            filled = r.computed_tokens - r.dead_tokens
             done = s.lag == 0 or r.dead_tokens > 0
             if not done:
                 r.ending = 1
@@ -208,8 +247,11 @@ def finish_running(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -
                 s.flight_measured -= r.measured
         elif r.stalled and r.limit_n - r.dead_tokens == s.n:
             stop_decoding(s, r, phases)  # the budget spared it the dead token
+            filled = r.computed_tokens
             done = True
         if done:
+            if s.prefix_caching:
+                register(s, kv[KV_POOL], kv[KV_PATHS], r, filled // s.block_size)
             s.reserved_blocks -= blocks_for(s, r.reserve_tokens)
             finish(s, req, lists, kv, i)
         else:
@@ -255,6 +297,8 @@ def drop_cancelled(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -
             lists[ROW_RUNNING, kept] = i
             kept += 1
             continue
+        if s.prefix_caching:
+            settle(s, req, kv, i, 0)
         in_flight = s.lag > 0 and (r.ending or (r.decoding and not r.stalled))
         if r.decoding:
             stop_decoding(s, r, phases)

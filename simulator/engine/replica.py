@@ -10,13 +10,15 @@ import simpy
 
 from simulator.cost.iteration_time import CostTable
 from simulator.engine import kernel
+from simulator.engine.cache_pool import grown
 from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
+from simulator.engine.content import ContentPaths, content_paths
 from simulator.engine.governor import Governor
 from simulator.engine.integrity import explain
 from simulator.engine.request import RUNNING, WAITING
 from simulator.engine.sampling import set_next_sample
-from simulator.engine.state import ASK_EVENTS, ROW_FINISHED, allocate
+from simulator.engine.state import ASK_EVENTS, ASK_ROOM, ROW_FINISHED, allocate
 from simulator.errors import IntegrityError
 from simulator.facts import RequestFacts
 from simulator.prefix import PromptSegments
@@ -42,7 +44,8 @@ class Replica:
     rows of the histogram of inter-token gaps divide up, `itl` another replica's histogram to share.
     `segments` is what the prompts of `requests` are made of, None if none shares anything.
     `scheduler` orders the requests by what it sees of them, by way of `facts`; None is fcfs.
-    `state`: STATE[1], zeros, to keep the state in.
+    `state`: STATE[1], zeros, to keep the state in. `paths`: `content_paths_of` these requests, if
+    it is at hand.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Replica:
         scheduler: Scheduler | None = None,
         facts: RequestFacts | None = None,
         state: np.ndarray | None = None,
+        paths: ContentPaths | None = None,
         check_integrity: bool = False,
         on_finish: Callable[[list[int]], None] | None = None,
     ) -> None:
@@ -71,7 +75,11 @@ class Replica:
         self.segments = segments
         self.on_finish = on_finish
         self.check_integrity = check_integrity
-        self.arrays = allocate(config, cost, sample_interval_s, marks_s, itl_span_s, itl, state)
+        if config.enable_prefix_caching and paths is None:
+            paths = content_paths_of(requests, segments, config.block_size)
+        self.arrays = allocate(
+            config, cost, sample_interval_s, marks_s, itl_span_s, itl, state, paths
+        )
         self._governor: Governor | None = None
         if scheduler is not None:
             assert facts is not None, "a scheduler sees requests as facts"
@@ -140,6 +148,12 @@ class Replica:
         """Time before which nothing outside can happen that the replica would have to know."""
         return self.clock.peek() if self.on_finish is None else -math.inf
 
+    def _grow_cache(self) -> None:
+        """The prefix cache has more runs of blocks than it has records for."""
+        pool, *rest = self.arrays.kv
+        self.arrays.kv = (grown(self.arrays.state[0], pool), *rest)
+        self._args = self.arrays.arguments()
+
     def _advance(self) -> float:
         """Call the kernel up to the horizon; returns the next wake time, infinite if idle."""
         while True:
@@ -153,6 +167,9 @@ class Replica:
             )
             if answer > 0.0:
                 return float(answer)
+            if answer == -ASK_ROOM:
+                self._grow_cache()
+                continue
             if answer <= -ASK_EVENTS:
                 assert self._governor is not None
                 self._governor.answer(int(-answer))
@@ -162,3 +179,14 @@ class Replica:
             if self.on_finish is not None:
                 finished = self.arrays.state[0]["num_finished"]
                 self.on_finish(self.arrays.lists[ROW_FINISHED, :finished].tolist())
+
+
+def content_paths_of(
+    requests: np.ndarray, segments: PromptSegments | None, block_size: int
+) -> ContentPaths:
+    """What the requests of a `REQUEST` array share, in blocks of `block_size` tokens."""
+    prompt = requests["prompt_tokens"].copy()
+    thinking = requests["thinking_tokens"].copy()
+    return content_paths(
+        segments, prompt, thinking, requests["output_tokens"] - thinking, block_size
+    )

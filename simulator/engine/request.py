@@ -5,6 +5,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+# What the prefix cache keeps of a request (`simulator.engine.prefix_cache`).
+HOLDER_FIELDS = [
+    ("path", "i8"),  # its nodes, of all paths: the first, and how many
+    ("path_nodes", "i4"),
+    ("path_place", "i4"),  # the node, from the first, in which its registered blocks end
+    ("shared_blocks", "i4"),  # blocks, from the first, that other requests may have too
+    ("registered_blocks", "i4"),  # blocks it holds, from the first, that carry a hash
+    ("hold", "i4"),  # the deepest of its holds
+]
+
 NEW, WAITING, RUNNING, COMPLETED, REJECTED, CANCELLED = range(6)
 STATUS_NAMES = ("unfinished", "unfinished", "unfinished", "completed", "rejected", "cancelled")
 
@@ -68,6 +78,7 @@ REQUEST = np.dtype(
         # Where its KV is while it waits: nowhere, on the GPU, or in host memory.
         ("keeps", "i1"),
         ("dropped_tokens", "i8"),  # of its KV, by compression
+        *HOLDER_FIELDS,
         ("cached_tokens", "i8"),  # found in the prefix cache at its first admission
     ],
     align=True,

@@ -18,16 +18,22 @@ from simulator.engine.admission import (
     make_room,
     static_tokens,
 )
-from simulator.engine.blocks import blocks_for, known_tokens, take_blocks
+from simulator.engine.blocks import blocks_for, find_prefix, known_tokens, take_blocks
+from simulator.engine.caching import settle_shared
 from simulator.engine.decoding import stall
 from simulator.engine.jit import Array, Kv, Record, kernel
+from simulator.engine.prefix_cache import register, room_to_admit
 from simulator.engine.queueing import admit, evict, unpark
-from simulator.engine.request import NONE
+from simulator.engine.request import NONE, NOTHING, ON_GPU
 from simulator.engine.state import (
+    ASK_ROOM,
     ASK_VICTIM,
     ASKED,
     DECIDED,
+    KV_PATHS,
+    KV_POOL,
     PREFILL_FIRST,
+    PROMPTS_PASS,
     ROW_RUNNING,
     ROW_TOKENS,
     RUNNING_PASS,
@@ -75,36 +81,39 @@ def schedule(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -> int:
         s.held = prefills_held(s)
         s.budget_left = s.max_num_batched_tokens
         s.position = 0
+        s.pure = (
+            s.num_decodes == s.num_running
+            and s.num_stalled == 0
+            and s.num_running <= s.max_num_batched_tokens
+            and phases[s.n % s.block_size] <= s.free_blocks
+        )
         s.may_admit = s.batching != STATIC or s.num_running == 0
+        s.stage = PROMPTS_PASS if s.batching == PREFILL_FIRST else RUNNING_PASS
+    if s.stage == PROMPTS_PASS:
+        question = schedule_waiting(s, req, lists, kv)
+        if question > 0:
+            return question
+        s.may_admit = 0
         s.stage = RUNNING_PASS
-        if s.batching == PREFILL_FIRST and s.num_waiting > 0:
-            schedule_waiting(s, req, lists, kv)
-            if s.num_admitted > 0:  # prompts only, whole ones; every decode waits
-                for position in range(s.num_running - s.num_admitted):
-                    lists[ROW_TOKENS, position] = 0
-                s.pure = 0
-                s.stage = WAITING_PASS
-                s.may_admit = 0
-        if s.stage == RUNNING_PASS:
-            s.pure = (
-                s.num_decodes == s.num_running
-                and s.num_stalled == 0
-                and s.num_running <= s.max_num_batched_tokens
-                and phases[s.n % s.block_size] <= s.free_blocks
-            )
+        if s.num_admitted > 0:  # prompts only, whole ones; every decode waits
+            for position in range(s.num_running - s.num_admitted):
+                lists[ROW_TOKENS, position] = 0
+            s.pure = 0
+            s.stage = WAITING_PASS
     if s.stage == RUNNING_PASS:
         if s.pure:
-            take_blocks(s, kv, phases[s.n % s.block_size])
+            take_blocks(s, phases[s.n % s.block_size])
             s.budget_left -= s.num_running
         elif not schedule_running(s, req, lists, phases, kv):
             return ASK_VICTIM
         s.stage = WAITING_PASS
-    if s.may_admit and not s.short and s.batching != PREFILL_FIRST:
-        decodes = s.num_running
-        schedule_waiting(s, req, lists, kv)
+    if s.may_admit and not s.short:
+        question = schedule_waiting(s, req, lists, kv)
+        if question > 0:
+            return question
         if s.pure and s.num_admitted > 0:
             s.pure = 0
-            for position in range(decodes):
+            for position in range(s.num_running - s.num_admitted):
                 lists[ROW_TOKENS, position] = 1
     s.pure = s.pure and s.num_running > 0
     if not s.pure:
@@ -158,7 +167,10 @@ def schedule_running(s: Record, req: Array, lists: Array, phases: Array, kv: Kv)
             if s.victim_rule == VICTIM_LAST:
                 break
             continue
-        take_blocks(s, kv, need)
+        take_blocks(s, need)
+        if s.prefix_caching and not r.decoding:
+            full = min(computed + tokens, known_tokens(r))
+            register(s, kv[KV_POOL], kv[KV_PATHS], r, full // s.block_size)
         lists[ROW_TOKENS, s.position] = tokens
         s.budget_left -= tokens
         s.position += 1
@@ -186,9 +198,11 @@ def choose_victim(s: Record, req: Array, lists: Array) -> int:
 
 
 @kernel
-def schedule_waiting(s: Record, req: Array, lists: Array, kv: Kv) -> None:
-    """Waiting pass: admit from the head until it does not fit."""
+def schedule_waiting(s: Record, req: Array, lists: Array, kv: Kv) -> int:
+    """Waiting pass: admit from the head until it does not fit; 0, or what must be told first."""
     promised = 0
+    if s.prefix_caching and s.num_waiting > 0:
+        settle_shared(s, req, lists, kv)
     while s.num_waiting > 0:
         i = next_up(s)
         if s.batching == STATIC:
@@ -202,10 +216,22 @@ def schedule_waiting(s: Record, req: Array, lists: Array, kv: Kv) -> None:
             tokens = admissible_tokens(s, req, kv, i, s.budget_left, free, s.threshold, s.held)
             if tokens == 0:
                 break
+            if s.prefix_caching and not room_for(s, req, kv, i):
+                return ASK_ROOM
         admit(s, req, lists, kv, i, tokens)
         s.budget_left -= tokens
     if not s.held:
         s.capacity_bound = s.num_waiting > 0
+    return 0
+
+
+@kernel
+def room_for(s: Record, req: Array, kv: Kv, i: int) -> bool:
+    """Whether the prefix cache has records left to admit request i."""
+    runs = 0
+    if req[i].keeps == NOTHING:
+        _, _, runs = find_prefix(s, req, kv, i)
+    return req[i].keeps == ON_GPU or room_to_admit(s, req[i], runs)
 
 
 @kernel

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from simulator.engine.blocks import known_tokens
+from simulator.engine.caching import head_may_hit_more
 from simulator.engine.compression import iterations_until_compression
 from simulator.engine.decoding import fill_windows
-from simulator.engine.jit import Array, Record, kernel
+from simulator.engine.jit import Array, Kv, Record, kernel
 from simulator.engine.request import NEVER
 from simulator.engine.scheduler import prefills_held
 from simulator.engine.spans import boundary_at, iterations_until_shortage
@@ -26,7 +27,7 @@ from simulator.engine.state import (
 
 @kernel
 def start_pure_span(
-    s: Record, req: Array, lists: Array, phases: Array, token_s: Array, seq_s: Array
+    s: Record, req: Array, lists: Array, phases: Array, kv: Kv, token_s: Array, seq_s: Array
 ) -> None:
     """Span of decodes only: as many iterations as the batch surely stays the same."""
     d = s.num_decodes
@@ -54,6 +55,8 @@ def start_pure_span(
         if prefills_held(s):
             k = min(k, s.last_prefill_n + s.prefill_interval - s.n - 1)
         k = min(k, iterations_until_review(s, req, lists))
+        if s.prefix_caching and head_may_hit_more(s, req, lists, kv):
+            k = 1
     s.k = 1 if s.single_step else max(k, 1)
     if s.transfer_s > 0.0:
         spend_transfer(s)

@@ -7,19 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.cost.iteration_time import CostTable
+from simulator.engine.cache_pool import new_pool
 from simulator.engine.config import EngineConfig
+from simulator.engine.content import ContentPaths
+from simulator.engine.extents import CACHE_FIELDS
 from simulator.engine.itl import NUM_BINS, SLICES
 from simulator.engine.jit import Array, Kv
+from simulator.engine.prefix_cache import PATH, path_table
 from simulator.engine.request import NONE
 
 # What the replica is doing.
 IDLE, BOUNDARY, IN_SPAN = range(3)
 
 # How far the decision at a boundary has come.
-OPEN, ASKED, RUNNING_PASS, WAITING_PASS, DECIDED = range(5)
+OPEN, ASKED, PROMPTS_PASS, RUNNING_PASS, WAITING_PASS, DECIDED = range(6)
 
 # What the kernel must be told before it can go on (`kernel.advance` answers it negated).
-ASK_EVENTS, ASK_VICTIM, ASK_RANKS = 201, 202, 203
+ASK_EVENTS, ASK_VICTIM, ASK_RANKS, ASK_ROOM = 201, 202, 203, 204
 
 # What a scheduler wants to be asked, or to hear of (`STATE.asks`).
 ON_FINISH, ON_REVIEW, ON_DISPLACE, ON_ADMISSION, ON_EVICTION = 1, 2, 4, 8, 16
@@ -148,6 +152,7 @@ STATE = np.dtype(
         ("spans", "i8"),
         ("busy_s", "f8"),
         ("peak_blocks", "i8"),
+        *CACHE_FIELDS,
         ("prefix_query_tokens", "i8"),  # known tokens of admitted requests, and of these
         ("prefix_hit_tokens", "i8"),  # ... found in the prefix cache
         # --- sampling
@@ -180,6 +185,9 @@ KernelArrays = tuple[Array, Array, Array, Kv, Array, Array, Array, Array, Array]
 
 MAX_SAMPLES = 4096
 
+# Places in ReplicaArrays.kv
+KV_POOL, KV_PATHS, KV_START, KV_SHARED = range(4)
+
 # Rows of ReplicaArrays.lists
 ROW_RUNNING, ROW_TOKENS, ROW_EVICTED, ROW_FINISHED, ROW_LATE = range(5)
 
@@ -194,7 +202,7 @@ class ReplicaArrays:
     state: np.ndarray  # STATE[1]
     lists: np.ndarray  # int64[5, seats + 1]: running, their tokens, evicted, finished, late
     phases: np.ndarray  # int64[block_size]: blocks that decodes take at iteration n, by n mod size
-    kv: tuple[np.ndarray, ...]  # of the prefix cache
+    kv: tuple[np.ndarray, ...]  # of the prefix cache: its pool, and the paths of all requests
     token_s: np.ndarray  # CostTable.token_s
     seq_s: np.ndarray  # float64[6, seats + 1]: rows of CostTable, see ROW_SEQ and the following
     itl: np.ndarray  # int64[SLICES + 1, bins]: histogram of gaps between consecutive tokens
@@ -224,12 +232,14 @@ def allocate(
     itl_span_s: tuple[float, float],
     itl: np.ndarray | None = None,
     state: np.ndarray | None = None,
+    paths: ContentPaths | None = None,
 ) -> ReplicaArrays:
     """Fresh arrays of an idle, empty replica at time 0.
 
     `marks_s`: increasing times at which the counters are noted exactly (the window's edges).
     `itl_span_s`: start and end of the time that the rows of the gap histogram divide up; `itl`: a
     histogram to count in, of another replica. `state`: STATE[1], zeros, to keep the state in.
+    `paths`: what requests share, for the prefix cache; it needs to be there only with one.
     """
     seats = config.seat_limit
     if state is None:
@@ -277,7 +287,7 @@ def allocate(
         state=state,
         lists=np.full((5, seats + 1), NONE, dtype=np.int64),
         phases=np.zeros(config.block_size, dtype=np.int64),
-        kv=(np.zeros(1, dtype=np.int64),),
+        kv=_prefix_cache(s, paths if config.enable_prefix_caching else None),
         token_s=np.ascontiguousarray(cost.token_s, dtype=np.float64),
         seq_s=np.ascontiguousarray(
             np.stack(
@@ -296,6 +306,15 @@ def allocate(
         samples=np.zeros(MAX_SAMPLES, dtype=SAMPLE),
         marks=marks,
     )
+
+
+def _prefix_cache(s: np.void, paths: ContentPaths | None) -> tuple[np.ndarray, ...]:
+    """An empty prefix cache; without `paths`, one of the same types."""
+    pool = new_pool(s)
+    if paths is None:
+        empty = np.zeros(0, dtype=np.int64)
+        return pool, np.zeros(0, dtype=PATH), empty, empty
+    return pool, path_table(paths), paths.start, paths.shared_blocks
 
 
 def _window_tokens(config: EngineConfig, cost: CostTable) -> int:

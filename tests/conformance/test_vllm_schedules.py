@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from simulator import testing
-from simulator.errors import InputError
 
 from . import recordings
 
@@ -22,7 +21,7 @@ def replayed(name, stepping):
 
 
 @pytest.mark.parametrize("stepping", STEPPINGS)
-@recordings.parametrize_fcfs()
+@recordings.parametrize_all()
 def test_every_step_is_decided_as_vllm_did(name, stepping):
     expected = recordings.load(name)["expected"]
     result = replayed(name, stepping)
@@ -58,14 +57,15 @@ def test_every_step_is_decided_as_vllm_did(name, stepping):
 
 
 @pytest.mark.parametrize("stepping", STEPPINGS)
-@recordings.parametrize_fcfs()
+@recordings.parametrize_all()
 def test_every_request_is_timed_as_vllm_did(name, stepping):
     expected = recordings.load(name)["expected"]
     got = replayed(name, stepping).to_dict()
     assert got["num_preemptions"] == expected["num_preemptions"]
     assert got["makespan_s"] == pytest.approx(expected["makespan_s"], rel=1e-9)
     assert [row["id"] for row in got["per_request"]] == [r["id"] for r in expected["per_request"]]
-    for field in ("first_scheduled_s", "first_token_s", "finish_s", "num_preemptions"):
+    fields = ("first_scheduled_s", "first_token_s", "finish_s", "num_preemptions")
+    for field in (*fields, "num_cached_tokens"):
         np.testing.assert_allclose(
             [row[field] for row in got["per_request"]],
             [row[field] for row in expected["per_request"]],
@@ -75,15 +75,8 @@ def test_every_request_is_timed_as_vllm_did(name, stepping):
 
 
 @recordings.needs_recordings
-def test_the_async_recordings_are_found():
-    names = [name.partition("_")[0] for name in recordings.async_fcfs_names()]
-    assert names == ["a01", "a02", "a03", "a04", "a05", "a09", "a12", "l10"]
-
-
-@recordings.needs_recordings
-def test_what_is_not_modelled_is_refused():
-    with pytest.raises(InputError, match="enable_prefix_caching"):
-        testing.replay(recordings.load("p01_shared_prefix"))
+def test_all_recordings_are_found():
+    assert len(recordings.all_names()) == 63
 
 
 @recordings.needs_recordings
@@ -100,6 +93,7 @@ def test_replay_command():
         "first_token_s",
         "finish_s",
         "num_preemptions",
+        "num_cached_tokens",
     }
 
 

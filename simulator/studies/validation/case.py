@@ -238,6 +238,7 @@ def _engine_settings(
         "block_size": text.block_size,
         "scheduler_reserve_full_isl": True if _caches_prefixes(preset, text) else None,
         "async_scheduling": text.async_scheduling,  # else as the release has it
+        "enable_prefix_caching": False,
     }
     return {name: value for name, value in settings.items() if value is not None}
 
