@@ -21,7 +21,7 @@ def weights_s(times_s: FloatArray, start_s: float, end_s: float) -> FloatArray:
     """
     if end_s <= start_s:
         held = max(int(np.searchsorted(times_s, start_s, side="right")) - 1, 0)
-        return (np.arange(len(times_s)) == held).astype(np.float64)
+        return np.asarray(np.arange(len(times_s)) == held, np.float64)
     edges = np.clip(np.append(times_s, np.inf), start_s, end_s)
     return np.asarray(np.diff(edges))
 
