@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from simulator.cluster.outcome import Outcome
 from simulator.cost.terms import FloatArray, Terms
+from simulator.metrics.prefill import mean_terms
 
+_STRETCHES = 200
 _COUNTERS = ("iterations", "output_tokens", "prefill_tokens", "context_tokens_read")
 
 
@@ -79,6 +82,43 @@ def amount(quantity: Terms, activity: Activity) -> FloatArray:
     return np.asarray(np.where(iterations > 0, total, 0.0))
 
 
+def pool_activity(
+    outcome: Outcome,
+    pool: int,
+    window_s: tuple[float, float],
+    *,
+    window_tokens: int,
+    chunk_tokens: int,
+) -> Activity:
+    """What each replica of a pool did in each of 200 stretches of the window, [replicas, 200].
+
+    What a prefilled token stands for comes from the requests that got their first token in the
+    window (if none did, in the run), as if their prompts had been computed `chunk_tokens` at a
+    time. `window_tokens`: the model's sliding window, 0 if it has none.
+    """
+    own = np.flatnonzero(outcome.pool_id == pool)
+    requests = outcome.requests[np.isin(outcome.requests["replica"], own)]
+    first_s = requests["first_token_s"]
+    inside = (first_s >= window_s[0]) & (first_s < window_s[1])
+    requests = requests[inside if inside.any() else ~np.isnan(first_s)]
+    prompt, cached = requests["prompt_tokens"], requests["cached_tokens"]
+    computed = int((prompt - cached).sum())
+    done = stretches(
+        [outcome.samples[replica] for replica in own],
+        outcome.marks[own],
+        outcome.states[own],
+        window_s,
+        outcome.end_s,
+        _STRETCHES,
+    )
+    return replace(
+        done,
+        window_tokens=window_tokens,
+        prompt_terms=mean_terms(prompt, cached, chunk_tokens, window_tokens),
+        prompts=len(prompt) / computed if computed else 0.0,
+    )
+
+
 def stretches(
     samples: Sequence[np.ndarray],
     marks: np.ndarray,
@@ -86,13 +126,12 @@ def stretches(
     window_s: tuple[float, float],
     end_s: float,
     count: int,
-) -> dict[str, FloatArray]:
-    """What each replica did in `count` equal stretches of the window; float64[replicas, count].
+) -> Activity:
+    """What each replica did in `count` equal stretches of the window: arrays [replicas, count].
 
     `samples`: one SAMPLE array a replica; `marks`: SAMPLE[replicas, marks], of the window's edges;
     `states`: STATE[replicas] when the run ended, at `end_s`. Counters between two samples are
-    interpolated, so that the stretches add up to what happened between the window's edges. Keys:
-    `seconds` and the counters of `Activity`.
+    interpolated, so that the stretches add up to what happened between the window's edges.
     """
     edges = np.linspace(*window_s, count + 1)
     done = {name: np.zeros((len(samples), count)) for name in _COUNTERS}
@@ -103,7 +142,13 @@ def stretches(
             counts = np.concatenate((taken[name], marks[replica][name], [states[replica][name]]))
             done[name][replica] = np.diff(np.interp(edges, times[order], counts[order]))
     seconds = np.broadcast_to(np.diff(edges), (len(samples), count))
-    return {"seconds": np.asarray(seconds), **done}
+    return Activity(
+        seconds=np.asarray(seconds),
+        iterations=done["iterations"],
+        output_tokens=done["output_tokens"],
+        prefill_tokens=done["prefill_tokens"],
+        context_tokens_read=done["context_tokens_read"],
+    )
 
 
 def _at(table: FloatArray, count: FloatArray) -> FloatArray:

@@ -61,16 +61,18 @@ def pool_use(activity: Activity, costs: PoolCosts) -> PoolUse:
 
 
 def efficiency_summary(
-    uses: Sequence[PoolUse], output_tokens: int, completed_queries: int
+    pools: Sequence[PoolUse | None], output_tokens: int, completed_queries: int
 ) -> dict[str, Any]:
-    """MBU, MFU, mean power and energy of several pools together; None where not known.
+    """MBU, MFU, mean power and energy of several pools together; None where one is not known.
 
     Pools weigh by their GPU-seconds. `output_tokens` and `completed_queries` are those of the
     window, which share all of its energy.
     """
+    uses = [use for use in pools if use is not None]
+    uses = uses if len(uses) == len(pools) else []
     gpu_s = sum(use.gpu_s for use in uses)
     energies = [use.energy_j for use in uses if use.energy_j is not None]
-    energy_j = sum(energies) if uses and len(energies) == len(uses) and gpu_s else None
+    energy_j = sum(energies) if gpu_s and len(energies) == len(uses) else None
 
     def share(part: float) -> float | None:
         return part / gpu_s if gpu_s else None

@@ -40,8 +40,6 @@ def asked_output_tokens(requests: pd.DataFrame) -> IntArray:
 
 def slowdowns(requests: pd.DataFrame) -> np.ndarray:
     """e2el / alone_s of each request, float64[n]; NaN where it did not complete or is not known."""
-    if "alone_s" not in requests:
-        return np.full(len(requests), np.nan)
     completed = (requests["status"] == "completed").to_numpy(bool)
     took_s = (requests["finish_s"] - requests["arrival_s"]).to_numpy(np.float64)
     alone = requests["alone_s"].to_numpy(np.float64)
@@ -52,8 +50,8 @@ def slowdowns(requests: pd.DataFrame) -> np.ndarray:
 def slowdown_summary(measured: pd.DataFrame) -> dict[str, Any]:
     """Mean, 99th percentile and maximum over measured requests that completed, and by length.
 
-    `slowdown_by_length`: for each of `LENGTH_CLASSES` that has requests, how many output tokens it
-    reaches up to, how many requests it has and how many of them completed.
+    `slowdown_by_length`: the same for each of `LENGTH_CLASSES` that has requests, and the output
+    tokens it goes up to, its `requests`, and the `count` of them that completed.
     """
     values = slowdowns(measured)
     by_length: dict[str, dict[str, Any]] = {}

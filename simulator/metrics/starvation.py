@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,11 +44,11 @@ def overtaken(replica: IntArray, arrival_s: np.ndarray, started_s: np.ndarray) -
 
 
 def starvation(requests: pd.DataFrame, end_s: float) -> Starvation:
-    """Judge the measured ones of `requests`, by all that reached a replica.
+    """Judge the measured ones of `requests`, by all that a replica took on.
 
     One that was never scheduled has waited until it left, or to `end_s`, the end of the run.
     """
-    reached = requests[requests["replica"] >= 0]
+    reached = requests[requests["status"] != "rejected"]
     arrival = reached["arrival_s"].to_numpy(np.float64)
     started = reached["first_scheduled_s"].to_numpy(np.float64)
     left = reached["finish_s"].fillna(end_s).to_numpy(np.float64)
@@ -58,3 +59,12 @@ def starvation(requests: pd.DataFrame, end_s: float) -> Starvation:
     passed &= reached["measured"].to_numpy(bool)
     waits = np.where(never, left, started)[passed] - arrival[passed]
     return Starvation(int(passed.sum()), float(waits.max()) if len(waits) else None)
+
+
+def starvation_summary(requests: pd.DataFrame, end_s: float) -> dict[str, Any]:
+    """What `starvation` finds under the summary's names."""
+    found = starvation(requests, end_s)
+    return {
+        "overtaken_requests": found.overtaken,
+        "longest_overtaken_wait_s": found.longest_wait_s,
+    }

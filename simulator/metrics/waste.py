@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from simulator.metrics.prefix_cache import cached_tokens
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def waste(requests: pd.DataFrame) -> Waste:
     """Count what the requests of a table (`REQUEST_COLUMNS`) cost in vain."""
     in_vain = (requests["status"] != "completed").to_numpy(bool)
     generated = requests["generated_tokens"].to_numpy(np.int64)
-    prompt = requests["prompt_tokens"].to_numpy(np.int64) - cached_tokens(requests)
+    prompt = (requests["prompt_tokens"] - requests["cached_tokens"]).to_numpy(np.int64)
     prompt = np.where(requests["first_token_s"].notna().to_numpy(bool), prompt, 0)
     recomputed = int(requests["recomputed_tokens"].sum())
     return Waste(
@@ -52,3 +51,17 @@ def waste(requests: pd.DataFrame) -> Waste:
         prompt_tokens=int(prompt[in_vain].sum()),
         computed_tokens=int(prompt.sum() + generated.sum()) + recomputed,
     )
+
+
+def waste_summary(requests: pd.DataFrame) -> dict[str, Any]:
+    """The counts of `waste` under the summary's names."""
+    found = waste(requests)
+    return {
+        "num_preemptions": found.preemptions,
+        "recomputed_tokens": found.recomputed_tokens,
+        "wasted_output_tokens": found.output_tokens,
+        "wasted_prompt_tokens": found.prompt_tokens,
+        "wasted_tokens": found.tokens,
+        "computed_tokens": found.computed_tokens,
+        "wasted_token_share": found.share,
+    }

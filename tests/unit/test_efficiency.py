@@ -5,16 +5,16 @@ import pytest
 
 from hardware_profiles.profile import load_gpu
 from simulator.cluster.cluster import Cluster
+from simulator.cluster.pool import PoolPlan
 from simulator.cost import load_architecture
 from simulator.cost.iteration_time import Work, iteration_costs
 from simulator.cost.terms import Batch, TermsBuilder
 from simulator.engine.config import EngineConfig
 from simulator.engine.request import new_requests
-from simulator.metrics.activity import Activity, amount, stretches
+from simulator.metrics.activity import Activity, amount, pool_activity, stretches
 from simulator.metrics.efficiency import PoolUse, efficiency_summary, pool_use
 from simulator.metrics.pool_costs import PoolCosts
 from simulator.metrics.power import GpuPower
-from simulator.metrics.prefill import mean_terms
 from simulator.routers.round_robin import RoundRobin
 from simulator.testing import linear_cost, serve
 
@@ -48,6 +48,17 @@ def workload(rate_rps: float):
     return new_requests(np.cumsum(rng.exponential(1 / rate_rps, count)), prompt, output)
 
 
+def serve_in_cluster(requests, table, replicas: int, sample_interval_s: float):
+    cluster = Cluster(
+        requests,
+        RoundRobin(replicas),
+        [PoolPlan("main", CONFIG, table, replicas)],
+        sample_interval_s=sample_interval_s,
+        marks_s=WINDOW_S,
+    )
+    return cluster.run()
+
+
 def by_iteration(requests, table, work, window_tokens):
     """Bytes, operations and seconds at peak, summed over the iterations of the window."""
     replica = serve(CONFIG, table, requests, traced=True, check_integrity=False)
@@ -78,27 +89,12 @@ def test_a_run_is_the_sum_of_its_iterations(model, rate_rps):
     """Prefill makes up much of it; gpt-oss has experts and a sliding window."""
     costs = costs_of(model)
     work, table = costs.work(), costs.table()
-    cluster = Cluster(
-        workload(rate_rps),
-        RoundRobin(1),
-        CONFIG,
-        table,
-        num_replicas=1,
-        sample_interval_s=0.1,
-        marks_s=WINDOW_S,
+    out = serve_in_cluster(workload(rate_rps), table, 1, 0.1)
+    pool = PoolCosts.of(costs, CONFIG, H100, 1)
+    activity = pool_activity(
+        out, 0, WINDOW_S, window_tokens=costs.window_tokens, chunk_tokens=pool.chunk_tokens
     )
-    out = cluster.run()
-    requests = out.requests
-    first = requests["first_token_s"]
-    inside = (first >= WINDOW_S[0]) & (first < WINDOW_S[1])
-    prompt = requests["prompt_tokens"][inside]
-    activity = Activity(
-        **stretches(out.samples, out.marks, out.states, WINDOW_S, out.end_s, 200),
-        window_tokens=costs.window_tokens,
-        prompt_terms=mean_terms(prompt, np.zeros_like(prompt), BUDGET, costs.window_tokens),
-        prompts=len(prompt) / prompt.sum(),
-    )
-    use = pool_use(activity, PoolCosts.of(costs, CONFIG, H100, 1))
+    use = pool_use(activity, pool)
     exact = by_iteration(workload(rate_rps), table, work, costs.window_tokens)
     assert use.bytes_moved == pytest.approx(exact[0], rel=0.005)
     assert use.flops == pytest.approx(exact[1], rel=0.015)
@@ -113,26 +109,18 @@ def test_a_run_is_the_sum_of_its_iterations(model, rate_rps):
 
 def test_stretches_add_up_to_what_happened_between_the_edges():
     cost = linear_cost(0.01, 1e-5, 1e-7, max_tokens=BUDGET, max_seqs=SEATS)
-    cluster = Cluster(
-        workload(4.0),
-        RoundRobin(3),
-        CONFIG,
-        cost,
-        num_replicas=3,
-        sample_interval_s=0.7,
-        marks_s=WINDOW_S,
-    )
-    out = cluster.run()
+    out = serve_in_cluster(workload(4.0), cost, 3, 0.7)
     for window, low, high in (
         (WINDOW_S, out.marks[:, 0], out.marks[:, 1]),
         ((10.0, out.end_s), out.marks[:, 0], out.states),
     ):
         done = stretches(out.samples, out.marks, out.states, window, out.end_s, 7)
-        assert done["seconds"].shape == (3, 7)
-        assert done["seconds"].sum(axis=1) == pytest.approx(window[1] - window[0])
+        assert done.seconds.shape == (3, 7)
+        assert done.seconds.sum(axis=1) == pytest.approx(window[1] - window[0])
         for name in ("iterations", "output_tokens", "prefill_tokens", "context_tokens_read"):
-            assert done[name].sum(axis=1) == pytest.approx(high[name] - low[name])
-            assert (done[name] >= 0).all()
+            counts = getattr(done, name)
+            assert counts.sum(axis=1) == pytest.approx(high[name] - low[name])
+            assert (counts >= 0).all()
 
 
 def costs_by_hand(power: GpuPower) -> PoolCosts:
@@ -190,6 +178,7 @@ def test_summary_by_hand():
     unknown = [pools[0], PoolUse(1.0, 1.0, 1.0, 1.0, 1.0, None)]
     assert efficiency_summary(unknown, 1000, 40)["energy_kwh"] is None
     assert set(efficiency_summary([], 0, 0).values()) == {None}
+    assert set(efficiency_summary([pools[0], None], 1000, 40).values()) == {None}
     nothing_served = efficiency_summary(pools, 0, 0)
     assert nothing_served["energy_j_per_output_token"] is None
     assert nothing_served["energy_kwh"] == pytest.approx(2.0)
@@ -200,6 +189,66 @@ def test_a_window_without_length_takes_no_energy():
     use = pool_use(nothing, costs_by_hand(GpuPower(50.0, 400.0, 0.5, 1.0)))
     assert (use.gpu_s, use.energy_j) == (0.0, 0.0)
     assert efficiency_summary([use], 0, 0)["mbu"] is None
+
+
+def test_what_a_prefilled_token_stands_for_by_hand():
+    """20 iterations: 3 prompts of 40 tokens, and decodes that read 1,000 tokens in all."""
+    terms = TermsBuilder(64, 8)
+    activity = Activity(
+        seconds=1.0,
+        iterations=20.0,
+        output_tokens=43.0,  # three of them the first of their prompt
+        prefill_tokens=120.0,
+        context_tokens_read=1120.0,  # that of the three chunks included
+        window_tokens=15,
+        prompt_terms=np.array([1 / 40, 1.0, 1.0, 20.5, 0.5, 8.0]),
+        prompts=1 / 40,
+    )
+    decodes = np.arange(1.0, 9.0)
+    each = {
+        "decode": (terms(decode=decodes), 40.0),
+        "context": (terms(context=1.0), 1000.0),
+        "window": (terms(window=1.0), 20 * 2 * 15.0),
+        "request": (terms(request=decodes), 40.0 + 3.0),
+        "token": (terms(token=np.arange(1.0, 65.0)), 40.0 + 120.0),
+        "prefill": (terms(prefill=(1.0, 0, 0, 0, 0, 0)), 3.0),
+        "tokens": (terms(prefill=(0, 1.0, 0, 0, 0, 0)), 120.0),
+        "seen": (terms(prefill=(0, 0, 1.0, 0, 0, 0)), 120.0),
+        "pairs": (terms(prefill=(0, 0, 0, 1.0, 0, 0)), 3 * 40 * 41 / 2),
+        "window seen": (terms(prefill=(0, 0, 0, 0, 1.0, 0)), 60.0),
+        "window pairs": (terms(prefill=(0, 0, 0, 0, 0, 1.0)), 960.0),
+    }
+    got = {name: float(amount(quantity, activity)) for name, (quantity, _) in each.items()}
+    assert got == pytest.approx({name: expected for name, (_, expected) in each.items()})
+
+
+def test_a_step_in_the_table_is_met_by_iterations_with_chunks_alone():
+    """A quantity that only batches of more than 8 tokens have: once for each prompt of its own."""
+    terms = TermsBuilder(64, 8)
+    activity = Activity(
+        seconds=1.0,
+        iterations=10_000.0,
+        output_tokens=10_010.0,
+        prefill_tokens=400.0,
+        context_tokens_read=0.0,
+        prompt_terms=np.array([1 / 40, 1.0, 0.0, 0.0, 0.0, 0.0]),
+        prompts=1 / 40,
+    )
+    step = terms(token=np.where(np.arange(1, 65) > 8, 1.0, 0.0))
+    assert amount(step, activity) == pytest.approx(10.0, rel=1e-3)
+
+
+def test_prompts_are_those_of_the_window_or_else_of_the_run():
+    cost = linear_cost(0.01, 1e-3, 1e-7, max_tokens=BUDGET, max_seqs=SEATS)
+    requests = new_requests([0.0, 30.0], [3000, 100], [5, 5])
+    out = serve_in_cluster(requests, cost, 1, 0.1)
+
+    def prompts(*window_s: float) -> float:
+        return pool_activity(out, 0, window_s, window_tokens=0, chunk_tokens=BUDGET).prompts
+
+    assert prompts(0.0, 20.0) == pytest.approx(1 / 3000)
+    assert prompts(20.0, 40.0) == pytest.approx(1 / 100)
+    assert prompts(0.0, 1.0) == pytest.approx(2 / 3100)  # nobody has got a token yet
 
 
 def test_chunks_that_fill_every_iteration_stay_within_the_budget():

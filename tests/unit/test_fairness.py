@@ -71,8 +71,9 @@ def test_service_in_the_window_by_hand():
             ("a", 0, 1.0, 5.0, 10.0, NAN, 100, 30),
             # waits in the window, gets nothing in it
             ("c", 1, 3.0, 40.0, 50.0, 60.0, 9, 9),
-            # over before the window, and refused: no demand
+            # over before the window, after it, and refused: no demand
             ("d", 1, 0.0, 0.0, 1.0, 2.0, 9, 9),
+            ("f", 1, 30.0, 31.0, 32.0, 33.0, 9, 9),
             ("e", -1, 10.0, NAN, NAN, NAN, 9, 0),
         ],
         window_s=(5.0, 30.0),

@@ -49,13 +49,14 @@ def test_first_come_first_served_starves_nobody():
 
 def test_the_longest_wait_is_of_measured_requests_that_were_overtaken():
     frame = fake_record(6).requests.assign(
-        replica=[0, 0, 0, 0, -1, 0],
+        replica=[0, 0, 0, 0, 0, 0],
+        status=["completed", "completed", "completed", "cancelled", "rejected", "unfinished"],
         arrival_s=[0.0, 1.0, 2.0, 3.0, 4.0, 50.0],
         first_scheduled_s=[30.0, 20.0, 60.0, np.nan, np.nan, 55.0],
         finish_s=[90.0, 90.0, 90.0, 70.0, np.nan, np.nan],
         measured=[False, True, True, True, True, True],
     )
-    # 0 by 1 (not measured), 2 and 3 by 5; 3 left at 70 s, unserved
+    # 0 by 1 (not measured), 2 and 3 by 5; 3 left at 70 s, unserved; 4 was refused
     found = starvation(frame, 100.0)
     assert found.overtaken == 2
     assert found.longest_wait_s == 67.0

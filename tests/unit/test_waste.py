@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from fake_record import fake_record
 
-from simulator.metrics.prefix_cache import cached_tokens, column, hit_ratio, prefix_summary
+from simulator.metrics.prefix_cache import prefix_summary
 from simulator.metrics.waste import waste
 
 NAN = np.nan
@@ -60,16 +60,10 @@ def test_hit_ratio_is_over_admitted_requests(requests):
     assert shown["prefix_hit_tokens"] == 600
 
 
-def test_without_a_cache_there_is_no_ratio(requests):
+def test_without_a_cache_or_admissions_there_is_no_ratio(requests):
     shown = prefix_summary(requests, query_tokens=0, hit_tokens=0)
     assert shown["prefix_hit_ratio"] is None
     assert shown["prefix_cached_tokens"] == 0
-    assert hit_ratio(np.array([], np.int64), np.array([], np.int64)) is None
-
-
-def test_counts_that_an_engine_does_not_keep_are_zero(requests):
-    assert cached_tokens(requests).tolist() == [0] * 6
-    rows = np.zeros(3, dtype=[("cached_tokens", "i8")])
-    rows["cached_tokens"] = [4, 5, 6]
-    assert column(rows, "cached_tokens").tolist() == [4, 5, 6]
-    assert column(rows, "prefix_hit_tokens").tolist() == [0, 0, 0]
+    waiting = requests[requests["first_scheduled_s"].isna()]
+    assert prefix_summary(waiting, query_tokens=10, hit_tokens=0)["prefix_hit_ratio"] is None
+    assert prefix_summary(requests, query_tokens=10, hit_tokens=0)["prefix_hit_ratio"] == 0.0
