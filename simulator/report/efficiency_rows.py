@@ -13,7 +13,7 @@ Rows = tuple[tuple[str, str, str], ...]
 def efficiency_rows(summary: dict[str, Any]) -> Rows:
     """Batch size, use of the GPUs, energy and, if there was any, waste."""
     rows = [
-        ("batch", _number(summary["running_mean"], 1), "requests, mean"),
+        ("batch", _number(summary["running_mean"], 1), "mean, 1 replica"),
         ("batch p95", _number(summary["running_p95"]), f"peak {_number(summary['running_peak'])}"),
         ("MBU", units.percent(summary["mbu"]), "of bandwidth"),
         ("MFU", units.percent(summary["mfu"]), "of peak FLOP/s"),
