@@ -13,7 +13,7 @@ from simulator.metrics.record import RunRecord
 from simulator.metrics.service import cumulative, flows, received
 
 _CELLS = 512  # stretches of the window in which backlog and service are compared
-_MOST_CLIENTS = 16  # of a replica, those with the longest backlog, that are compared in pairs
+_MOST_CLIENTS = 8  # of a replica, that are compared in pairs
 
 
 def jain(values: np.ndarray) -> float | None:
@@ -62,7 +62,7 @@ def max_service_gap_tokens(record: RunRecord) -> float | None:
     bounds by 2 max(w_in x longest prompt, w_out x tokens of a batch) (arXiv 2401.00588). A client
     is backlogged while a request of it has arrived and was never scheduled; the window is cut into
     512 cells, of which those count that are backlogged from end to end. None where no two clients
-    ever were. Of more than 16 backlogged clients of a replica, those that were it longest count.
+    ever were. Of more than 8 clients of a replica, those whose requests waited longest count.
     """
     start, end = record.window_s
     if not end > start:
@@ -71,26 +71,21 @@ def max_service_gap_tokens(record: RunRecord) -> float | None:
     requests = record.requests[(record.requests["replica"] >= 0).to_numpy(bool)]
     client, replica = _codes(requests["client"]), requests["replica"].to_numpy(np.int64)
     arrival = requests["arrival_s"].to_numpy(np.float64)
-    waited_to = requests["first_scheduled_s"].fillna(requests["finish_s"]).fillna(record.end_s)
-    backlog_end = waited_to.to_numpy(np.float64)
-    largest = None
-    for at in _groups(replica):
-        covered, rows_of = [], []
-        for inside in _groups(client[at]):
-            rows = at[inside]
-            cells = covered_cells(arrival[rows], backlog_end[rows], edges)
+    scheduled = requests["first_scheduled_s"].fillna(requests["finish_s"]).fillna(record.end_s)
+    waited_to = scheduled.to_numpy(np.float64)
+    waits = np.maximum(np.minimum(waited_to, end) - np.maximum(arrival, start), 0.0)
+    streams = flows(requests, record.end_s)
+    gaps = []
+    for rows in _groups(replica):
+        covered, served = [], []
+        for own in _longest_waiting(rows, client, waits, edges[1] - edges[0]):
+            cells = covered_cells(arrival[own], waited_to[own], edges)
             if cells.any():
                 covered.append(cells)
-                rows_of.append(rows)
-        if len(covered) < 2:
-            continue
-        longest = np.argsort([-cells.sum() for cells in covered], kind="stable")[:_MOST_CLIENTS]
-        served = [_served(requests.iloc[rows_of[i]], record.end_s, edges) for i in longest]
-        for (f, of_f), (g, of_g) in combinations(zip(longest, served, strict=True), 2):
-            gap = largest_swing(of_f - of_g, covered[f] & covered[g])
-            if gap is not None and (largest is None or gap > largest):
-                largest = gap
-    return largest
+                served.append(cumulative(streams.of(own), edges))
+        for f, g in combinations(range(len(covered)), 2):
+            gaps.append(largest_swing(served[f] - served[g], covered[f] & covered[g]))
+    return max((gap for gap in gaps if gap is not None), default=None)
 
 
 def covered_cells(start_s: FloatArray, end_s: FloatArray, edges_s: FloatArray) -> np.ndarray:
@@ -133,8 +128,14 @@ def fairness_summary(record: RunRecord, queries: pd.DataFrame) -> dict[str, Any]
     }
 
 
-def _served(requests: pd.DataFrame, end_s: float, edges_s: FloatArray) -> FloatArray:
-    return cumulative(flows(requests, end_s), edges_s)
+def _longest_waiting(
+    rows: np.ndarray, client: np.ndarray, waits: FloatArray, least_s: float
+) -> list[np.ndarray]:
+    """Rows of each of the clients whose requests waited longest, together at least `least_s`."""
+    _, own = np.unique(client[rows], return_inverse=True)
+    waited = np.bincount(own, waits[rows])
+    longest = np.argsort(-waited, kind="stable")[:_MOST_CLIENTS]
+    return [rows[own == each] for each in longest if waited[each] >= least_s]
 
 
 def _codes(names: pd.Series) -> np.ndarray:

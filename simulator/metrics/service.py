@@ -22,13 +22,23 @@ W_IN, W_OUT = 1.0, 2.0
 class Flows:
     """Streams of weighted tokens, each spread evenly from `start_s` to `end_s`; float64[m] each.
 
-    `row`: int64[m], the request it belongs to.
+    `row`: int64[m], the request it belongs to. Every request that has streams has two, the prompt's
+    in the first half, the output's in the second, both halves in order of row.
     """
 
     row: np.ndarray
     start_s: FloatArray
     end_s: FloatArray
     tokens: FloatArray
+
+    def of(self, rows: np.ndarray) -> Flows:
+        """The streams of some requests, given in ascending order."""
+        half = len(self.row) // 2
+        having = self.row[:half]
+        place = np.searchsorted(having, rows)
+        place = place[having[np.minimum(place, half - 1)] == rows] if half else place[:0]
+        place = np.concatenate((place, place + half))
+        return Flows(self.row[place], self.start_s[place], self.end_s[place], self.tokens[place])
 
 
 def flows(requests: pd.DataFrame, end_s: float) -> Flows:

@@ -150,6 +150,35 @@ def test_no_gap_without_backlog():
     assert max_service_gap_tokens(replace(record, window_s=(3.0, 3.0))) is None
 
 
+def test_of_many_clients_those_that_waited_longest_are_compared():
+    """The two that are served wait 50 s; six others, or nine, wait longer."""
+    served = [("a", 0, 30.0, 30.0, 30.0, 50.0, 0, 600), ("b", 0, 50.0, 50.0, 50.0, 60.0, 0, 600)]
+    waits = [(name, 0, 10.0, 60.0, 95.0, 99.0, 1, 1) for name in "ab"]
+    few = [(f"c{i}", 0, 10.0, 62.0 + i, 95.0, 99.0, 1, 1) for i in range(6)]
+    more = [(f"d{i}", 0, 10.0, 80.0, 95.0, 99.0, 1, 1) for i in range(3)]
+    gap = max_service_gap_tokens(record_of([*served, *waits, *few]))
+    assert gap == pytest.approx(1200, abs=3 * GRAIN)
+    assert max_service_gap_tokens(record_of([*served, *waits, *few, *more])) == 0.0
+    after = [(f"e{i}", 0, 65.0, 180.0, 190.0, 195.0, 1, 1) for i in range(9)]
+    late = record_of([*served, *waits, *after], window_s=(0.0, 70.0), end_s=200.0)
+    assert max_service_gap_tokens(late) == pytest.approx(1200, abs=3 * GRAIN)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=12), st.sets(st.integers(0, 11)))
+def test_streams_of_some_requests(got_a_token, wanted):
+    count = len(got_a_token)
+    first = np.where(got_a_token, np.arange(count) + 2.0, NAN)
+    names = ("client", "replica", "arrival_s", "first_scheduled_s", "first_token_s", "finish_s")
+    rows = [("a", 0, 0.0, 1.0, first[i], NAN, 10 + i, 20 + i) for i in range(count)]
+    requests = pd.DataFrame(rows, columns=[*names, "prompt_tokens", "generated_tokens"])
+    chosen = np.array(sorted(i for i in wanted if i < count), np.int64)
+    part = flows(requests, 100.0).of(chosen)
+    alone = flows(requests.iloc[chosen], 100.0)
+    assert part.tokens.tolist() == alone.tokens.tolist()
+    assert part.start_s.tolist() == alone.start_s.tolist()
+    assert part.end_s.tolist() == alone.end_s.tolist()
+
+
 spans = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), min_size=1, max_size=8)
 
 
