@@ -50,7 +50,9 @@ def over_time(values: np.ndarray, weights: FloatArray) -> dict[str, float | None
 
 
 def occupancy_by_replica(timeline: pd.DataFrame, window_s: tuple[float, float]) -> pd.DataFrame:
-    """A row a replica: `running_` and `kv_usage_` `mean`, `p50`, `p95` and `peak` in the window.
+    """A row a replica: its pool, `running_` and `kv_usage_` `mean`, `p50`, `p95` and `peak`.
+
+    All over the window; a reading stands for the time up to the next one.
 
     `timeline` as in `RunRecord`: every replica at every time of one grid, in order of time.
     """
@@ -63,7 +65,10 @@ def occupancy_by_replica(timeline: pd.DataFrame, window_s: tuple[float, float]) 
         }
         for column in range(len(replicas))
     ]
-    return pd.DataFrame(rows, index=pd.Index(replicas, name="replica"))
+    pools = timeline["pool"].iloc[: len(replicas)].astype(str).to_numpy()
+    frame = pd.DataFrame(rows, index=pd.Index(replicas, name="replica"))
+    frame.insert(0, "pool", pools)
+    return frame
 
 
 def occupancy_summary(timeline: pd.DataFrame, window_s: tuple[float, float]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from simulator.metrics.occupancy import (
     over_time,
     weights_s,
 )
+from simulator.result import Result
 
 
 def timeline(times, running, kv) -> pd.DataFrame:
@@ -20,6 +21,7 @@ def timeline(times, running, kv) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "t_s": np.repeat(np.array(times, float), running.shape[1]),
+            "pool": np.tile([f"pool {i}" for i in range(running.shape[1])], len(times)),
             "replica": np.tile(np.arange(running.shape[1]), len(times)),
             "running": running.ravel(),
             "kv_used_frac": kv.ravel(),
@@ -56,6 +58,7 @@ def test_replicas_each_and_together():
     assert shown["running_imbalance"] == pytest.approx(6 / 4)
     each = occupancy_by_replica(frame, (0.0, 20.0))
     assert each.index.tolist() == [0, 1]
+    assert each["pool"].tolist() == ["pool 0", "pool 1"]
     assert each["running_mean"].tolist() == [2.0, 6.0]
     assert each["running_peak"].tolist() == [3.0, 7.0]
     assert each["kv_usage_mean"].tolist() == pytest.approx([0.1, 0.7])
@@ -94,5 +97,5 @@ def test_a_run_by_its_own_samples():
     inside = record.timeline[record.timeline["t_s"].between(20.0, 60.0)]
     assert shown["running_peak"] >= inside["running"].max()
     assert shown["running_mean"] == pytest.approx(inside["running"].mean(), rel=0.02)
-    each = occupancy_by_replica(record.timeline, record.window_s)
+    each = Result(record, {}).replicas
     assert each["running_mean"].mean() == pytest.approx(shown["running_mean"])
