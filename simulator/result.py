@@ -12,6 +12,7 @@ import pandas as pd
 
 from simulator.exports.directory import check_output_directory, put_in_place
 from simulator.metrics.latency import query_table, request_latencies
+from simulator.metrics.occupancy import occupancy_by_replica
 from simulator.metrics.record import RunRecord
 from simulator.metrics.summary import summarise
 
@@ -51,6 +52,11 @@ class Result:
     def timeline(self) -> pd.DataFrame:
         """One row per replica and grid time: `metrics.TIMELINE_COLUMNS`."""
         return self.record.timeline
+
+    @cached_property
+    def replicas(self) -> pd.DataFrame:
+        """One row per replica: batch size and KV use in the window, see `metrics.occupancy`."""
+        return occupancy_by_replica(self.timeline, self.record.window_s)
 
     @cached_property
     def summary(self) -> dict[str, Any]:

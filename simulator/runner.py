@@ -28,6 +28,7 @@ from simulator.errors import InputError, Problem
 from simulator.exports.provenance import collect_provenance
 from simulator.facts import RequestFacts
 from simulator.labels import Labels, PoolLabel, first_request_of_query
+from simulator.metrics.pool_costs import PoolCosts
 from simulator.metrics.window import Window, by_requests, by_seconds
 from simulator.notes import pool_notes, traffic_notes, workload_notes
 from simulator.predictors import Predictor, Reordered
@@ -125,6 +126,10 @@ def simulate(
         slo=slo,
         closed_loop=batch.closed_loop is not None,
         demand_rps=demand_rps(batch, accepted, window),
+        costs=tuple(
+            PoolCosts.of(cost, pool.engine, pool.gpu, pool.settings.tensor_parallel_size)
+            for pool, cost in zip(pools, costs, strict=True)
+        ),
         experiment=experiment.to_dict(),
         provenance=collect_provenance(
             seed=experiment.seed, inputs=_inputs(experiment), wall_s=outcome.wall_s

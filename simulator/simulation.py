@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.cluster.outcome import Outcome
 from simulator.expected_error import ExpectedError
 from simulator.labels import Labels, PoolLabel
+from simulator.metrics.pool_costs import PoolCosts
 from simulator.metrics.window import Window
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Simulation:
     expected_error: ExpectedError = field(default_factory=ExpectedError)
     closed_loop: bool = False
     demand_rps: float | None = None
+    costs: tuple[PoolCosts, ...] = ()
 
     def result(self) -> Result:
         """The tables, metrics and summary of the run."""
@@ -51,5 +53,6 @@ class Simulation:
             expected_error=self.expected_error,
             closed_loop=self.closed_loop,
             demand_rps=self.demand_rps,
+            costs=self.costs,
         )
         return Result(record, self.experiment, self.provenance)

@@ -43,10 +43,15 @@ __all__ = ["CostTable", "IterationCosts", "Work", "iteration_costs", "tabulate"]
 
 @dataclass(frozen=True)
 class Work:
-    """Bytes of GPU memory moved and floating-point operations of an iteration, on one GPU."""
+    """Bytes of GPU memory moved and floating-point operations of an iteration, on one GPU.
+
+    `compute_s` is how long the operations would take at the GPU's peak, each part at that of the
+    format it computes in.
+    """
 
     bytes_moved: Terms
     flops: Terms
+    compute_s: Terms
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,10 @@ class IterationCosts:
         return Work(
             bytes_moved=add(component.bytes_moved for component in self.components),
             flops=add(component.flops for component in self.components),
+            compute_s=add(
+                component.flops.scaled(1.0 / component.peak_flops if component.peak_flops else 0.0)
+                for component in self.components
+            ),
         )
 
 

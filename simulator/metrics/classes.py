@@ -16,15 +16,16 @@ CLASS_PERCENTS = (50, 90, 99)
 
 
 def classes(record: RunRecord, queries: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """For each class that has measured requests: counts, tokens, latencies in ms, attainment, and
-    what a correct answer is worth.
+    """For each class that has measured requests: counts, tokens, latencies in ms, attainment and
+    goodput, and what a correct answer is worth.
 
-    Latencies as in the summary: over requests (tta: queries) that completed.
+    Latencies as in the summary: over requests (tta: queries) that completed. Attainment is of all
+    requests sent: one that was rejected, cancelled or left unfinished missed every objective.
     """
-    measured = record.measured
+    measured, seconds = record.measured, record.window_length_s
     return {
         str(name): {
-            **_of(requests, queries[queries["class"] == name], _slo(record, str(name))),
+            **_of(requests, queries[queries["class"] == name], _slo(record, str(name)), seconds),
             "value_usd": record.class_value_usd.get(str(name)),
         }
         for name, requests in measured.groupby("class", observed=True)
@@ -35,7 +36,9 @@ def _slo(record: RunRecord, name: str) -> dict[str, float]:
     return record.class_slo.get(name, record.slo)
 
 
-def _of(requests: pd.DataFrame, queries: pd.DataFrame, slo: dict[str, float]) -> dict[str, Any]:
+def _of(
+    requests: pd.DataFrame, queries: pd.DataFrame, slo: dict[str, float], window_s: float
+) -> dict[str, Any]:
     completed = requests[requests["status"] == "completed"]
     queries = queries[queries["measured"].to_numpy(bool)]
     judged = goodput(requests, slo)
@@ -49,6 +52,8 @@ def _of(requests: pd.DataFrame, queries: pd.DataFrame, slo: dict[str, float]) ->
         "total_answer_tokens": int((completed["generated_tokens"] - thinking).sum()),
         "slo": dict(slo),
         "slo_attainment": judged.attainment if judged else None,
+        "slo_attainment_by_objective": judged.by_objective if judged else {},
+        "request_goodput": judged.good / window_s if judged and window_s > 0 else None,
     }
     latencies = request_latencies(completed)
     for name in CLASS_METRICS:

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from simulator.metrics.economics import gpu_hours
+from simulator.metrics.efficiency import efficiency_summary
+from simulator.metrics.occupancy import occupancy_summary
 from simulator.metrics.record import PoolRecord, RunRecord
 
 
 def pools(record: RunRecord) -> dict[str, dict[str, Any]]:
-    """For each pool by name: what it is, what it did, how full its KV cache was, what it cost.
+    """For each pool by name: what it is, what it did, how full and busy it was, what it cost.
 
     `completed` counts measured requests, `output_throughput` the tokens of the window, GPU-hours
     and cost the whole run, as in the summary.
@@ -35,6 +37,9 @@ def _of(record: RunRecord, pool: PoolRecord) -> dict[str, Any]:
     own = measured[(measured["pool"] == pool.name).to_numpy(bool)]
     duration_s = record.window_length_s
     hours = gpu_hours(pool.num_gpus, record.end_s)
+    timeline = record.timeline[(record.timeline["pool"] == pool.name).to_numpy(bool)]
+    efficiency = efficiency_summary([pool.use], pool.window_output_tokens, 0)
+    efficiency.pop("energy_j_per_completed_query")  # a query may have requests in several pools
     return {
         "model": pool.model,
         "gpu": pool.gpu,
@@ -47,6 +52,8 @@ def _of(record: RunRecord, pool: PoolRecord) -> dict[str, Any]:
         "kv_usage_peak": pool.kv_usage_peak,
         "kv_blocks_per_replica": pool.kv_blocks,
         "kv_block_size": pool.block_size,
+        **occupancy_summary(timeline, record.window_s),
+        **efficiency,
         "price_usd_per_gpu_hour": pool.price_usd_per_gpu_hour,
         "gpu_hours": hours,
         "cost_usd": hours * pool.price_usd_per_gpu_hour,

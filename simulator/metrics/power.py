@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.cost.terms import Terms
+from simulator.cost.terms import FloatArray
+from simulator.metrics.activity import Activity, amount
 
 if TYPE_CHECKING:
     from hardware_profiles.profile import GpuProfile
@@ -19,57 +20,41 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Activity:
-    """What the replicas of a pool did in `seconds`, all together.
+class GpuPower:
+    """What one GPU draws, in watts and joules; the energies are None where nobody measured them."""
 
-    `context_tokens_read`: tokens of KV cache that attention read in each layer, summed over
-    iterations. `window_tokens`: the model's sliding window, 0 if it has none.
-    """
+    idle_w: float
+    tdp_w: float
+    energy_per_byte_j: float | None
+    energy_per_flop_j: float | None
 
-    seconds: float
-    iterations: float
-    output_tokens: float
-    prefill_tokens: float
-    context_tokens_read: float
-    replicas: int = 1
-    window_tokens: int = 0
+    @classmethod
+    def of(cls, gpu: GpuProfile) -> GpuPower:
+        """The figures of a profile."""
+        per_byte, per_flop = gpu.power.energy_per_byte, gpu.power.energy_per_flop
+        return cls(
+            idle_w=gpu.power.idle.si,
+            tdp_w=gpu.hardware.tdp.si,
+            energy_per_byte_j=None if per_byte is None else per_byte.si,
+            energy_per_flop_j=None if per_flop is None else per_flop.si,
+        )
+
+    def watts(self, bytes_per_s: FloatArray, flops_per_s: FloatArray) -> FloatArray | None:
+        """Mean power under these rates; None without the energies."""
+        if self.energy_per_byte_j is None or self.energy_per_flop_j is None:
+            return None
+        dynamic = self.energy_per_byte_j * bytes_per_s + self.energy_per_flop_j * flops_per_s
+        return np.asarray(np.minimum(self.tdp_w, self.idle_w + dynamic))
 
 
 def average_power_w(activity: Activity, work: Work, gpu: GpuProfile) -> float | None:
     """Mean power of one GPU, watts; None where the profile has no energies or nothing ran.
 
-    Bytes and operations are taken at the mean iteration: exact where they are affine in its
-    tokens and requests, close where they are not (experts, windows).
+    `activity` is one stretch; bytes and operations are those of its mean iteration.
     """
-    power = gpu.power
-    if power.energy_per_byte is None or power.energy_per_flop is None or activity.seconds <= 0:
+    gpu_s = np.asarray(activity.seconds, np.float64) * activity.replicas
+    if gpu_s <= 0:
         return None
-    dynamic_j = 0.0
-    if activity.iterations > 0:
-        dynamic_j = activity.iterations * (
-            power.energy_per_byte.si * _mean(work.bytes_moved, activity)
-            + power.energy_per_flop.si * _mean(work.flops, activity)
-        )
-    dynamic_w = dynamic_j / (activity.seconds * activity.replicas)
-    return min(gpu.hardware.tdp.si, power.idle.si + dynamic_w)
-
-
-def _mean(quantity: Terms, activity: Activity) -> float:
-    """The quantity in an iteration with the mean number of tokens, requests and context."""
-    requests = activity.output_tokens / activity.iterations
-    chunk_tokens = activity.prefill_tokens / activity.iterations
-    context = activity.context_tokens_read / activity.iterations
-    inside = min(context, requests * activity.window_tokens)
-    _, per_token, per_context, _, _, _ = quantity.prefill
-    return float(
-        _at(quantity.token, requests + chunk_tokens)
-        + _at(quantity.request, requests)
-        + _at(quantity.decode, requests)
-        + _at(quantity.context, requests) * context
-        + _at(quantity.window, requests) * inside
-        + (per_token + per_context) * chunk_tokens
-    )
-
-
-def _at(table: np.ndarray, count: float) -> float:
-    return float(np.interp(count, np.arange(len(table)), table))
+    rates = (amount(each, activity) / gpu_s for each in (work.bytes_moved, work.flops))
+    watts = GpuPower.of(gpu).watts(*rates)
+    return None if watts is None else float(watts)

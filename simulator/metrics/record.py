@@ -9,6 +9,7 @@ import pandas as pd
 
 from simulator.expected_error import ExpectedError
 from simulator.labels import PoolLabel
+from simulator.metrics.efficiency import PoolUse
 
 STATUSES = ("completed", "rejected", "cancelled", "unfinished")
 
@@ -42,6 +43,8 @@ REQUEST_COLUMNS = (
     "generated_tokens",
     "preemptions",
     "recomputed_tokens",
+    "cached_tokens",
+    "alone_s",
     "measured",
 )
 
@@ -66,7 +69,8 @@ class PoolRecord(PoolLabel):
 
     `kv_blocks` counts the usable KV blocks of one replica (without a null block), of `block_size`
     tokens; `peak_kv_blocks` is the most that were in use at once on any one of them.
-    `window_output_tokens` are tokens emitted inside the measuring window.
+    `window_output_tokens` are tokens emitted inside the measuring window; `use` is what its GPUs
+    did in it, None where the costs of its iterations were not given.
     """
 
     replicas: int
@@ -74,6 +78,7 @@ class PoolRecord(PoolLabel):
     block_size: int
     peak_kv_blocks: int
     window_output_tokens: int
+    use: PoolUse | None = None
 
     @property
     def kv_usage_peak(self) -> float | None:
@@ -98,7 +103,9 @@ class RunRecord:
     - times `arrival_s`, `first_scheduled_s`, `first_token_s` (of any kind), `first_answer_s`,
       `finish_s`: NaN where the request never got there;
     - `LATENCY_PARTS`, seconds, which sum to `finish_s - arrival_s` for a completed request;
-    - `pool` (null: none) and `replica` (-1: none), `preemptions`, `recomputed_tokens`, and
+    - `pool` (null: none) and `replica` (-1: none), `preemptions`, `recomputed_tokens`,
+      `cached_tokens` (of its prompt, found in the prefix cache at its first admission), `alone_s`
+      (seconds it would have taken on an empty replica of its pool; NaN unless it completed), and
       `measured`: the first request of its query arrived inside the measuring window.
 
     `timeline` has one row per replica and grid time, with `TIMELINE_COLUMNS`; token, preemption
@@ -111,6 +118,7 @@ class RunRecord:
 
     `window_output_tokens` and `window_prompt_tokens` are tokens emitted inside the window
     `[window_s[0], window_s[1])` and prompt tokens of requests completed inside it.
+    `prefix_query_tokens` were looked up in prefix caches at admissions, `prefix_hit_tokens` found.
     `slo` are the latency targets, `class_slo` those of classes that have their own, in seconds;
     `class_value_usd` what a correct answer of a class is worth. `demand_rps` is what sessions bring
     in the long run, None where requests wait for none.
@@ -141,6 +149,8 @@ class RunRecord:
     demand_rps: float | None = None
     itl_batch_counts: np.ndarray | None = None
     closed_loop: bool = False
+    prefix_query_tokens: int = 0
+    prefix_hit_tokens: int = 0
     expected_error: ExpectedError = field(default_factory=ExpectedError)
 
     @property

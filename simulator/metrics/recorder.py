@@ -12,6 +12,10 @@ from simulator.cluster.outcome import Outcome
 from simulator.engine.request import COMPLETED, NEW, REJECTED, STATUS_NAMES
 from simulator.expected_error import ExpectedError
 from simulator.labels import Labels, PoolLabel
+from simulator.metrics.activity import pool_activity
+from simulator.metrics.alone import alone_s
+from simulator.metrics.efficiency import PoolUse, pool_use
+from simulator.metrics.pool_costs import PoolCosts
 from simulator.metrics.record import REQUEST_COLUMNS, TIMELINE_COLUMNS, PoolRecord, RunRecord
 from simulator.metrics.window import Window
 
@@ -32,9 +36,13 @@ def record_run(
     expected_error: ExpectedError = _NOT_JUDGED,
     closed_loop: bool = False,
     demand_rps: float | None = None,
+    costs: Sequence[PoolCosts] = (),
 ) -> RunRecord:
-    """Everything recorded in a run, as metrics read it; `pools` are those of the outcome."""
-    requests = request_frame(outcome, labels)
+    """Everything recorded in a run, as metrics read it; `pools` are those of the outcome.
+
+    `costs`: one a pool, or none where nobody will ask what follows from them.
+    """
+    requests = request_frame(outcome, labels, costs)
     end_s = window.end_s if math.isfinite(window.end_s) else outcome.end_s
     start_s = window.start_s
     finish_s = requests["finish_s"].to_numpy(np.float64)
@@ -52,8 +60,10 @@ def record_run(
         window_prompt_tokens=int(requests["prompt_tokens"].to_numpy()[closing].sum()),
         end_s=outcome.end_s,
         pools=tuple(
-            _pool_record(outcome, index, label, window_tokens)
-            for index, label in zip(range(len(outcome.configs)), pools, strict=True)
+            _pool_record(outcome, index, label, window_tokens, use)
+            for index, (label, use) in enumerate(
+                zip(pools, _uses(outcome, (start_s, end_s), costs), strict=True)
+            )
         ),
         iterations=int(states["iterations"].sum()),
         spans=int(states["spans"].sum()),
@@ -68,11 +78,34 @@ def record_run(
         demand_rps=demand_rps,
         expected_error=expected_error,
         closed_loop=closed_loop,
+        prefix_query_tokens=int(states["prefix_query_tokens"].sum()),
+        prefix_hit_tokens=int(states["prefix_hit_tokens"].sum()),
     )
 
 
+def _uses(
+    outcome: Outcome, window_s: tuple[float, float], costs: Sequence[PoolCosts]
+) -> list[PoolUse | None]:
+    """What the GPUs of each pool did in the window."""
+    uses: list[PoolUse | None] = [None] * len(outcome.configs)
+    for index, each in enumerate(costs):
+        activity = pool_activity(
+            outcome,
+            index,
+            window_s,
+            window_tokens=each.cost.window_tokens,
+            chunk_tokens=each.chunk_tokens,
+        )
+        uses[index] = pool_use(activity, each)
+    return uses
+
+
 def _pool_record(
-    outcome: Outcome, index: int, label: PoolLabel, window_tokens: np.ndarray
+    outcome: Outcome,
+    index: int,
+    label: PoolLabel,
+    window_tokens: np.ndarray,
+    use: PoolUse | None,
 ) -> PoolRecord:
     config, own = outcome.configs[index], outcome.pool_id == index
     return PoolRecord(
@@ -82,10 +115,13 @@ def _pool_record(
         block_size=config.block_size,
         peak_kv_blocks=int(outcome.states["peak_blocks"][own].max()),
         window_output_tokens=int(window_tokens[own].sum()),
+        use=use,
     )
 
 
-def request_frame(outcome: Outcome, labels: Labels) -> pd.DataFrame:
+def request_frame(
+    outcome: Outcome, labels: Labels, costs: Sequence[PoolCosts] = ()
+) -> pd.DataFrame:
     """The request table as a DataFrame with `REQUEST_COLUMNS`, latency parts worked out."""
     table, rows = outcome.requests, outcome.rows
 
@@ -136,10 +172,24 @@ def request_frame(outcome: Outcome, labels: Labels) -> pd.DataFrame:
         "generated_tokens": table["generated_tokens"],
         "preemptions": table["preemptions"],
         "recomputed_tokens": table["recomputed_tokens"],
+        "cached_tokens": table["cached_tokens"],
+        "alone_s": _alone_s(outcome, costs),
         "measured": table["measured"].astype(bool),
     }
     assert not (status == NEW).any(), "every request of the frame has arrived"
     return pd.DataFrame(columns, columns=list(REQUEST_COLUMNS))
+
+
+def _alone_s(outcome: Outcome, costs: Sequence[PoolCosts]) -> np.ndarray:
+    """What each request that completed would have taken alone on a replica of its pool."""
+    table = outcome.requests
+    alone = np.full(len(table), np.nan)
+    pool = np.where(table["status"] == COMPLETED, outcome.pool_id[table["replica"]], -1)
+    for index, each in enumerate(costs):
+        own = pool == index
+        prompt, output = (table[name][own] for name in ("prompt_tokens", "generated_tokens"))
+        alone[own] = alone_s(each.cost, prompt, output, each.chunk_tokens)
+    return alone
 
 
 def _query_ids(rows: np.ndarray, first: np.ndarray | None) -> np.ndarray:

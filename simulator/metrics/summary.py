@@ -20,6 +20,8 @@ import pandas as pd
 
 from simulator.metrics.classes import classes
 from simulator.metrics.economics import economics
+from simulator.metrics.efficiency import efficiency_summary
+from simulator.metrics.fairness import fairness_summary
 from simulator.metrics.histogram import LogHistogram
 from simulator.metrics.latency import Distribution, latency_distributions
 from simulator.metrics.load import (
@@ -28,10 +30,15 @@ from simulator.metrics.load import (
     max_concurrent_requests,
     max_output_tokens_per_s,
 )
+from simulator.metrics.occupancy import occupancy_summary
 from simulator.metrics.pools import kv_usage_mean, pools
+from simulator.metrics.prefix_cache import prefix_summary
 from simulator.metrics.record import LATENCY_PARTS, STATUSES, RunRecord
 from simulator.metrics.saturation import saturation
 from simulator.metrics.slo import Goodput, goodput
+from simulator.metrics.slowdown import slowdown_summary
+from simulator.metrics.starvation import starvation_summary
+from simulator.metrics.waste import waste_summary
 
 Summary = dict[str, Any]
 
@@ -44,7 +51,8 @@ def summarise(record: RunRecord, queries: pd.DataFrame) -> Summary:
     completed = measured[measured["status"] == "completed"]
     judged = saturation(record)
     judged_slo = goodput(measured, record.slo, record.class_slo)
-    cost = economics(record, completed_in_window(record, queries))
+    served = completed_in_window(record, queries)
+    cost = economics(record, served)
     summary: Summary = {
         "name": record.name,
         "seed": record.seed,
@@ -62,9 +70,16 @@ def summarise(record: RunRecord, queries: pd.DataFrame) -> Summary:
         {f"mean_{part}": _mean(completed[part].to_numpy(np.float64)) for part in LATENCY_PARTS}
     )
     summary.update(
-        num_preemptions=int(measured["preemptions"].sum()),
-        recomputed_tokens=int(measured["recomputed_tokens"].sum()),
+        **waste_summary(measured),
         **_kv_usage(record),
+        **occupancy_summary(record.timeline, record.window_s),
+        **prefix_summary(measured, record.prefix_query_tokens, record.prefix_hit_tokens),
+        **slowdown_summary(measured),
+        **starvation_summary(record.requests, record.end_s),
+        **fairness_summary(record, queries),
+        **efficiency_summary(
+            [pool.use for pool in record.pools], record.window_output_tokens, served
+        ),
         num_gpus=record.num_gpus,
         replicas=record.replicas,
         gpu_hours=cost.gpu_hours,

@@ -10,6 +10,7 @@ from typing import Any
 
 from simulator.metrics.latency import METRICS, PERCENTS
 from simulator.report import units
+from simulator.report.efficiency_rows import efficiency_rows, fairness_rows
 
 MEANINGS = {
     "ttft": "time to first token",
@@ -110,15 +111,21 @@ def pool_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def blocks(summary: dict[str, Any]) -> list[Block]:
-    """Requests, throughput, memory, latency parts, cost and expected error."""
-    return [
+    """Requests, throughput, memory, latency parts, cost, expected error, batch and fairness.
+
+    Those with nothing to say are left out.
+    """
+    found = [
         Block("Requests", _requests(summary)),
         Block("Throughput", _throughput(summary)),
         Block("KV cache", _memory(summary)),
         Block("Where the time goes", _parts(summary)),
         Block("Cost", _cost(summary)),
         Block("Expected error", _expected_error(summary)),
+        Block("Batch and GPUs", efficiency_rows(summary)),
+        Block("Fairness", fairness_rows(summary)),
     ]
+    return [block for block in found if block.rows]
 
 
 def load_line(summary: dict[str, Any]) -> str:
@@ -177,12 +184,15 @@ def _throughput(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
 def _memory(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
     blocks, size = summary["kv_blocks_per_replica"], summary["kv_block_size"]
     equal = [("blocks", units.count(blocks), f"× {size} tokens")] if blocks and size else []
+    ratio = summary["prefix_hit_ratio"]
+    hits = [] if ratio is None else [("prefix hits", units.percent(ratio), "of prompts")]
     return (
         ("mean use", units.percent(summary["kv_usage_mean"]), ""),
         ("peak use", units.percent(summary["kv_usage_peak"]), "1 replica"),
         *equal,
         ("preemptions", units.count(summary["num_preemptions"]), ""),
         ("recomputed", units.count(summary["recomputed_tokens"]), "tokens"),
+        *hits,
     )
 
 

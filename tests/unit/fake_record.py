@@ -101,6 +101,8 @@ def fake_record(
             "generated_tokens": np.where(done, thinking + answer, 0),
             "preemptions": preempted.astype(np.int64),
             "recomputed_tokens": np.where(preempted, prompt, 0),
+            "cached_tokens": np.zeros(count, np.int64),
+            "alone_s": np.where(done, prefill_s + (thinking + answer - 1) * token_s, np.nan),
             "measured": (arrival >= window[0]) & (arrival < window[1]),
         }
     )

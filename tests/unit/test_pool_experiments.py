@@ -120,14 +120,21 @@ def test_one_pool_is_asked_for_by_name_where_there_are_several(file: Path) -> No
     assert only.one_pool() == only.one_pool("a") == ("a", only.pools["a"])
 
 
+OF_MEAN_PROMPTS = (  # estimated with the mean prompt of each pool
+    *("mbu", "mfu", "mean_gpu_power_w", "energy_kwh"),
+    *("energy_j_per_output_token", "energy_j_per_completed_query"),
+)
+
+
 def test_equal_pools_give_the_results_of_one(file: Path) -> None:
     one, two = (run(load_experiment(file, pools)) for pools in (ONE, ALIKE))
     columns = list(one.requests.columns.drop("pool"))
     pd.testing.assert_frame_equal(one.requests[columns], two.requests[columns])
     for key in set(one.summary) - {"notes", "pools", "expected_error"}:
         value = one.summary[key]
-        summed = isinstance(value, float)  # over pools, in another order
-        assert two.summary[key] == (pytest.approx(value, rel=1e-12) if summed else value), key
+        if isinstance(value, float):  # summed over pools, in another order
+            value = pytest.approx(value, rel=1e-3 if key in OF_MEAN_PROMPTS else 1e-12)
+        assert two.summary[key] == value, key
     assert two.requests["pool"].tolist() == ["b", "c", "c"] * 20
 
 

@@ -6,7 +6,8 @@ from hardware_profiles.profile import load_gpu
 from simulator.cost import load_architecture
 from simulator.cost.iteration_time import iteration_costs
 from simulator.cost.terms import Batch
-from simulator.metrics.power import Activity, average_power_w
+from simulator.metrics.activity import Activity
+from simulator.metrics.power import average_power_w
 
 H100 = load_gpu("h100-sxm")
 WORK = iteration_costs(

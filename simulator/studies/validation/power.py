@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulator.config.costs import iteration_costs_of
 from simulator.config.resolve import ResolvedPool
-from simulator.metrics.power import Activity
+from simulator.metrics.activity import Activity
 from simulator.metrics.power import average_power_w as one_gpu_w
 from simulator.studies.validation.steady import Stretch
 
