@@ -271,7 +271,7 @@ def _budget_problems(at: str, draft: dict[str, Any]) -> list[Problem]:
 def _prefix_cache_notes(settings: EngineSettings, architecture: Architecture) -> list[str]:
     """That the preset's release would cache prefixes by default, and this run does not."""
     reason = _rules_out_prefix_caching(settings, architecture)
-    if reason is None or settings.enable_prefix_caching is not None:
+    if reason is None:
         return []
     return [f"{settings.preset} caches prefixes by default; that {reason}"]
 

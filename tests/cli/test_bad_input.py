@@ -194,8 +194,8 @@ def _expect(outcome: Outcome, workdir: Path, *expected: str) -> None:
         ),
         (
             "max_model_len: 16384",
-            "enable_prefix_caching: true",
-            "bad.yaml:13: pools.reasoning.engine.enable_prefix_caching: prefix caching",
+            "kv_compression: {interval_iterations: 10}",
+            "bad.yaml:13: pools.reasoning.engine.kv_compression: give either budget_tokens or",
         ),
     ],
 )

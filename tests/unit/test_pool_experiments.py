@@ -151,10 +151,12 @@ def test_each_pool_has_its_own_gpus_prices_and_cache(result: Result) -> None:
     assert (reasoning["completed"], standard["completed"]) == (40, 20)
 
 
-def test_notes_begin_with_the_pools_they_are_about(result: Result) -> None:
+def test_notes_begin_with_the_pools_they_are_about(result: Result, file: Path) -> None:
+    statics = [f"pools.{pool}.engine.batching=static" for pool in ("reasoning", "standard")]
+    notes = run(load_experiment(file, statics)).summary["notes"]
+    [shared] = [note for note in notes if "caches prefixes by default" in note]
+    assert shared.startswith("reasoning, standard: vllm-0.33 caches prefixes by default; that has")
     notes = result.summary["notes"]
-    [shared] = [note for note in notes if "has prefix caching" in note]
-    assert shared.startswith("reasoning, standard: vllm-0.33 has prefix caching")
     [short] = [note for note in notes if "max_model_len is 3000" in note]
     assert short.startswith("standard: ")
     assert any(note.startswith("the capacity is the sum") for note in notes)

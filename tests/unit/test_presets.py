@@ -71,22 +71,45 @@ def test_the_older_preset_uses_less_memory() -> None:
     assert old.num_gpu_blocks < new.num_gpu_blocks
 
 
-def test_presets_say_what_they_do_not_model() -> None:
-    for preset in PRESETS.values():
-        assert len(preset.not_modelled) == 1
-        [note] = [note for note in _pool(engine={"preset": preset.name}).notes if "not mod" in note]
-        assert "prefix caching" in note
-    # Whoever switches it off runs exactly what is simulated.
-    off = {"enable_prefix_caching": False}
-    assert not any("not modelled" in note for note in _pool(engine=off).notes)
-
-
-@pytest.mark.parametrize("field", ["enable_prefix_caching"])
 @pytest.mark.parametrize("preset", list(PRESETS))
-def test_asking_for_what_is_not_modelled_is_refused(preset: str, field: str) -> None:
-    [problem] = _problems(engine={"preset": preset, field: True})
-    assert problem.startswith(f"pools.main.engine.{field}: ")
-    assert "not modelled yet" in problem
+def test_prefixes_are_cached_unless_something_is_in_the_way(preset: str) -> None:
+    assert _pool(engine={"preset": preset}).engine.enable_prefix_caching
+    off = _pool(engine={"preset": preset, "enable_prefix_caching": False})
+    assert not off.engine.enable_prefix_caching
+    compression = {"preset": preset, "kv_compression": {"budget_tokens": 1000}}
+    for changes, words in (
+        ({"engine": {"preset": preset, "batching": "static"}}, "has no part in static"),
+        ({"engine": compression}, "is off: compressed KV"),
+        ({"model": "gpt-oss-20b", "engine": {"preset": preset}}, "is not modelled for models"),
+    ):
+        pool = _pool(**changes)
+        assert not pool.engine.enable_prefix_caching
+        [note] = [note for note in pool.notes if "caches prefixes by default" in note]
+        assert words in note
+        assert not any("caches prefixes" in note for note in off.notes)
+
+
+def test_a_prefix_cache_that_cannot_be_is_refused() -> None:
+    [problem] = _problems(model="gpt-oss-20b", engine={"enable_prefix_caching": True})
+    assert problem.startswith("pools.main.engine.enable_prefix_caching: is not modelled for")
+
+
+def test_swapping_needs_somewhere_to_swap_to() -> None:
+    [problem] = _problems(engine={"preemption": "swap"})
+    assert problem.startswith("pools.main.engine.host_kv_gib: preemption swap needs host memory")
+    engine = _pool(engine={"preemption": "swap", "host_kv_gib": 16.0}).engine
+    per_token = 16 * 2**30 / engine.host_kv_tokens
+    # llama-3.1-8b: 32 layers x 8 heads x 128 x keys and values in bf16, over PCIe at 64 GB/s.
+    assert per_token == pytest.approx(131_072, rel=1e-3)
+    assert engine.host_token_s == pytest.approx(131_072 / 64e9)
+
+
+def test_compression_is_told_its_budget_and_cost() -> None:
+    compression = {"budget_frac": 0.5, "interval_iterations": 64, "passes": 2.0}
+    engine = _pool(engine={"kv_compression": compression}).engine
+    assert (engine.kv_budget_tokens, engine.kv_budget_frac) == (0, 0.5)
+    assert engine.kv_compression_interval == 64
+    assert engine.kv_compression_token_s == pytest.approx(2 * 131_072 / 3350e9)
 
 
 FIELDS: dict[str, Any] = {
@@ -193,7 +216,7 @@ def test_everything_wrong_with_a_pool_at_once() -> None:
     assert [
         line.split(": ")[0]
         for line in _problems(model="llama-9", gpu="h9", engine={"enable_prefix_caching": True})
-    ] == ["pools.main.engine.enable_prefix_caching", "pools.main.model", "pools.main.gpu"]
+    ] == ["pools.main.model", "pools.main.gpu"]
     found = _problems(
         model="llama-3.3-70b",
         engine={"max_num_batched_tokens": 10, "max_num_seqs": 20, "max_model_len": 10**6},
