@@ -270,6 +270,8 @@ class ReferenceEngine:
             if not samples:
                 continue
             state.known += 1
+            if state in self.running:
+                self.token_known(state)
             state.tokens_s.append(self.now_s)
             emitted = len(state.tokens_s)
             wanted = (state.request.output_tokens, state.request.max_tokens)
@@ -332,9 +334,10 @@ class ReferenceEngine:
         while not preempted and budget > 0 and self.waiting and len(self.running) < max_running:
             state = self.waiting[0]
             assert state.stale == 0  # with two batches in flight, that is always over by now
-            if hold and state.known > 1:
+            cached = self.cached_tokens(state)
+            if hold and cached < state.known - 1:
                 break
-            n = state.known
+            n = state.known - cached
             if 0 < threshold < n:
                 n = threshold
             if n > budget and not config.enable_chunked_prefill:
@@ -343,10 +346,11 @@ class ReferenceEngine:
             if not self.allocate(state, n, admission=True):
                 break
             self.running.append(self.waiting.popleft())
+            state.computed = cached
             state.admissions_s.append(self.next_start_s())
             scheduled.append((state, n))
             admitted.append(state)
-            carries_prefill = carries_prefill or state.known > 1
+            carries_prefill = carries_prefill or cached < state.known - 1
             budget -= n
         if not preempted and not hold:
             self.capacity_bound = bool(self.waiting)
@@ -363,6 +367,13 @@ class ReferenceEngine:
         if cap is None:
             cap = self.config.max_model_len - state.request.prompt_tokens
         return state.computed + 2 - state.placeholders >= state.request.prompt_tokens + cap
+
+    def cached_tokens(self, state: _State) -> int:
+        """(6) Known tokens of a waiting request that need not be computed: none without a cache."""
+        return 0
+
+    def token_known(self, state: _State) -> None:
+        """(8) The token that a running request was scheduled for has arrived."""
 
     def allocate(self, state: _State, n: int, admission: bool = False) -> bool:
         """(4) Take the blocks that `n` more tokens of the request need; False if there are none."""
