@@ -58,4 +58,18 @@ def cache_is_sound(c: Record, pool: Array) -> bool:
             e = x.next
         if last != NONE and pool[pool[k].bucket].previous != last:
             return False
-    return extents == chained and extents + c.extents_left == len(pool)
+    if extents != chained or extents + c.extents_left != len(pool):
+        return False
+    left = 0
+    e = c.unused_extent
+    while e != NONE:
+        left += 1
+        e = pool[e].next
+    if left != c.extents_left:
+        return False
+    left = 0
+    h = c.unused_hold
+    while h != NONE:
+        left += 1
+        h = pool[h].shallower
+    return bool(left == c.holds_left)

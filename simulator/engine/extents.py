@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.engine.jit import Array, Record, entry, kernel
-from simulator.engine.request import NEVER, NONE
+from simulator.engine.jit import Array, Record, kernel
+from simulator.engine.request import NONE
 
 # Three pools of one size: record k is extent k, hold k and the head of bucket k.
 POOL = np.dtype(
@@ -24,7 +24,7 @@ POOL = np.dtype(
         ("lo", "i4"),  # blocks of the request, from `lo` to before `hi`
         ("hi", "i4"),
         ("refs", "i4"),  # requests that hold it
-        ("before", "i4"),  # what a holder has before `lo`, if its hold begins there
+        ("before", "i4"),  # the extent before `lo` of holds that begin earlier
         ("next", "i4"),  # in the hash chain; of unused extents, the next unused one
         ("previous", "i4"),  # ... backwards, from the first round to the last
         ("newer", "i4"),  # in the free list
@@ -51,7 +51,6 @@ CACHE_FIELDS = [
     ("bucket_shift", "i8"),
 ]
 
-MIN_POOL = 64
 _FEW = 8  # extents looked at before a join is given up: joining saves work, and is never needed
 
 
@@ -63,22 +62,20 @@ def bucket_of(c: Record, node: int) -> int:
 
 
 @kernel
-def find(c: Record, pool: Array, node: int, block: int) -> tuple[int, int]:
-    """The first-registered extent that has `block` of `node`, or NONE, and up to which block.
+def find(c: Record, pool: Array, node: int, block: int) -> int:
+    """The first-registered extent that has `block` of `node`, or NONE.
 
-    From there on another one was registered first, or the extent ends.
+    It is the first-registered of all its blocks from there on. For whoever held a block held copies
+    of those before it that were registered earlier, and released them later: while a copy of a
+    block is there, so is an earlier one of each block before it.
     """
-    until = NEVER
-    e = pool[bucket_of(c, node)].bucket
+    e: int = pool[bucket_of(c, node)].bucket
     while e != NONE:
         x = pool[e]
-        if x.node == node:
-            if x.lo > block:
-                until = min(until, x.lo)
-            elif x.hi > block:
-                return e, min(until, x.hi)
+        if x.node == node and x.lo <= block < x.hi:
+            break
         e = x.next
-    return NONE, block
+    return e
 
 
 @kernel
@@ -259,57 +256,3 @@ def evict_to(c: Record, pool: Array, free_blocks: int) -> None:
             unlist(c, pool, e)
             unchain(c, pool, e)
             drop_extent(c, pool, e)
-
-
-def new_pool(c: np.void, size: int = MIN_POOL) -> np.ndarray:
-    """Sets the fields of `c` (a record with CACHE_FIELDS) to those of an empty cache: POOL[size].
-
-    `size` is a power of 2.
-    """
-    pool = np.zeros(size, dtype=POOL)
-    for field in ("node", "before", "bucket", "extent"):
-        pool[field] = NONE
-    _link_unused(pool, 0)
-    c["cached_free"] = c["evicted_blocks"] = c["reserved"] = 0
-    c["oldest"] = c["newest"] = NONE
-    c["unused_extent"] = c["unused_hold"] = 0
-    c["extents_left"] = c["holds_left"] = size
-    c["bucket_shift"] = 32 - (size.bit_length() - 1)
-    return pool
-
-
-def grown(c: np.void, pool: np.ndarray) -> np.ndarray:
-    """The pool with room for twice as many; `c` is brought up to date. Nothing else changes."""
-    size = len(pool)
-    bigger = np.zeros(2 * size, dtype=POOL)
-    bigger[:size] = pool
-    bigger["bucket"] = NONE
-    bigger["node"][size:] = NONE
-    _link_unused(bigger, size)
-    bigger["next"][-1] = c["unused_extent"]
-    bigger["shallower"][-1] = c["unused_hold"]
-    c["unused_extent"] = c["unused_hold"] = size
-    c["extents_left"] += size
-    c["holds_left"] += size
-    c["bucket_shift"] -= 1
-    _rehash(c, bigger, pool["bucket"].copy())
-    return bigger
-
-
-def _link_unused(pool: np.ndarray, first: int) -> None:
-    """Chain the unused records from `first` to the end."""
-    following = np.arange(first + 1, len(pool) + 1, dtype=np.int32)
-    following[-1] = NONE
-    pool["next"][first:] = following
-    pool["shallower"][first:] = following
-
-
-@entry
-def _rehash(c: Record, pool: Array, buckets: Array) -> None:
-    """Move all hash chains, each in its order, from the old buckets to those of the pool."""
-    for k in range(len(buckets)):
-        e = buckets[k]
-        while e != NONE:
-            following = pool[e].next
-            append(c, pool, e)
-            e = following

@@ -65,10 +65,10 @@ def lookup(
         while block < most_blocks:
             while paths[k].end_block <= block:
                 k += 1
-            e, until = find(c, pool, paths[k].node, block)
+            e = find(c, pool, paths[k].node, block)
             if e == NONE:
                 break
-            until = min(until, paths[k].end_block, most_blocks)
+            until = min(pool[e].hi, paths[k].end_block, most_blocks)
             if pool[e].refs == 0:
                 idle += until - block
             block = until
@@ -87,8 +87,8 @@ def take(c: Record, pool: Array, paths: Array, r: Record, hit_blocks: int) -> No
     while block < hit_blocks:
         while paths[k].end_block <= block:
             k += 1
-        e, until = find(c, pool, paths[k].node, block)
-        until = min(until, paths[k].end_block, hit_blocks)
+        e = find(c, pool, paths[k].node, block)
+        until = min(pool[e].hi, paths[k].end_block, hit_blocks)
         if pool[e].lo < block:
             split(c, pool, e, block)
         if until < pool[e].hi:

@@ -22,6 +22,7 @@ class BlockPool:
     def __init__(self, usable_blocks):
         self.free = deque(Block() for _ in range(usable_blocks))
         self.copies = {}  # hash -> its blocks, in order of registration
+        self.forgotten = 0  # hashes lost
 
     def lookup(self, hashes):
         """The longest run of cached blocks from the first, of each the copy registered first."""
@@ -55,6 +56,7 @@ class BlockPool:
             if not copies:
                 del self.copies[block.hash]
             block.hash = None
+            self.forgotten += 1
 
     def register(self, block, block_hash):
         """The block is full."""

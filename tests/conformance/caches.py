@@ -6,7 +6,8 @@ Both answer what a scheduler asks, so that either can serve it, or both be compa
 import numpy as np
 
 from simulator.engine.cache_checks import cache_is_sound, hashed_blocks_held
-from simulator.engine.extents import CACHE_FIELDS, grown, new_pool
+from simulator.engine.cache_pool import grown, new_pool
+from simulator.engine.extents import CACHE_FIELDS
 from simulator.engine.jit import entry
 from simulator.engine.prefix_cache import (
     HOLDER_FIELDS,

@@ -34,11 +34,20 @@ class Scenario:
     """Requests and both caches; an operation that cannot be carried out does nothing.
 
     prompts: [(segment, tokens), ...] of each request; outputs, generated: segments and tokens of
-    thinking and answer. `lazy`, `pool_size` as for `RunCache`.
+    thinking and answer. `lazy`, `pool_size` as for `RunCache`; `crowded`: all in one hash chain.
     """
 
     def __init__(
-        self, prompts, outputs, generated, block_size, usable_blocks, *, lazy=False, pool_size=64
+        self,
+        prompts,
+        outputs,
+        generated,
+        block_size,
+        usable_blocks,
+        *,
+        lazy=False,
+        pool_size=64,
+        crowded=False,
     ):
         self.size, self.usable = block_size, usable_blocks
         self.streams = [
@@ -47,6 +56,8 @@ class Scenario:
         tree = tree_of(prompts, outputs, generated, block_size)
         self.blocks = BlockCache(self.streams, block_size, usable_blocks)
         self.runs = RunCache(tree, usable_blocks, lazy=lazy, pool_size=pool_size)
+        if crowded:
+            self.runs.state[0]["bucket_shift"] = 32
         self.content = {}  # (node, block) -> hash
         for i in range(len(prompts)):
             block = 0
@@ -139,6 +150,9 @@ class Scenario:
         assert sound
         table = runs.table
         registered = table["registered_blocks"].tolist()
+        for i in self.running:
+            path = runs.paths["end_block"][table["path"][i] :][: table["path_nodes"][i]]
+            assert table["path_place"][i] == (path < registered[i]).sum()
         ahead = (table["path_nodes"] - table["path_place"])[self.running]
         assert runs.state[0]["reserved"] == ahead.sum() + 3 * len(self.running)
         unhashed = sum(runs.held[i] - registered[i] for i in self.running)
@@ -159,6 +173,7 @@ class Scenario:
         assert copies == wanted
         assert free == [number[id(block)] for block in blocks.pool.free if block.hash is not None]
         assert runs.state[0]["cached_free"] == len(free)
+        assert runs.state[0]["evicted_blocks"] == blocks.pool.forgotten
 
     def expanded(self):
         """Block by block: holders of each copy of each content; free list of (content, copy)."""

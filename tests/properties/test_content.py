@@ -19,7 +19,7 @@ def workloads(draw):
     n = draw(st.integers(1, 8))
     prompts = st.lists(st.tuples(few, lengths), max_size=4)
     outputs = st.tuples(*[st.one_of(st.just(-1), few)] * 2)
-    generated = st.tuples(*[st.integers(0, 7)] * 2)
+    generated = st.one_of(st.just((0, 0)), st.tuples(*[st.integers(0, 7)] * 2))
     each = draw(st.lists(st.tuples(prompts, outputs, generated), min_size=n, max_size=n))
     return [list(part) for part in zip(*each, strict=True)], draw(st.integers(1, 4))
 

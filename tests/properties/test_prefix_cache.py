@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ..conformance.caches import RunCache, do_register, do_take
+from ..conformance.caches import RunCache, ask_room, do_register, do_take
 from .prefix_scenario import Scenario, tree_of
 
 OPERATIONS = ("admit", "run", "leave", "look", "decode")
@@ -27,6 +27,7 @@ def scenarios(draw):
         "usable_blocks": draw(st.integers(4, 40)),
         "lazy": draw(st.booleans()),
         "pool_size": draw(st.sampled_from([2, 64])),
+        "crowded": draw(st.booleans()),
     }
     operation = st.tuples(st.sampled_from(OPERATIONS), st.integers(0, n - 1), st.integers(1, 9))
     return case, draw(st.lists(operation, min_size=5, max_size=40))
@@ -102,6 +103,7 @@ def test_thousands_of_steps_under_pressure(seed):
         usable_blocks=int(rng.integers(20, 90)),
         lazy=bool(seed % 2),
         pool_size=16,
+        crowded=seed % 3 == 0,
     )
     for step in range(8000):
         if scenario.running and rng.random() < 0.7:
@@ -183,6 +185,64 @@ def test_what_was_split_is_joined_again():
         cache.release(i)
     assert extents_of(cache) == 1
     assert cache.look_up(0, 100) == (100, 100)
+
+
+def test_a_hit_across_nodes_is_one_hold_even_after_a_join():
+    # The second node follows the first, which was split while in use, and joined at the end.
+    cache = cache_of([[(0, 160), (1, 160)], [(0, 160), (2, 160)], [(0, 160), (1, 160)]], 1_000)
+    cache.admit(0, 0, 20, 20)
+    cache.look_up(1, 4)
+    cache.admit(1, 4, 0, 4)
+    cache.release(1)
+    cache.release(0)
+    assert extents_of(cache) == 2
+    assert cache.look_up(2, 19) == (19, 19)
+    cache.admit(2, 19, 1, 20)
+    assert holds_of(cache) == 1
+
+
+def test_the_rest_of_an_idle_copy_is_evicted_tail_first():
+    # Of two copies the first has blocks 0 to 2 only: a third request takes those, and 3 to 6 of the
+    # second copy, of which 7 to 9 and 0 to 2 stay behind.
+    prompt = [(0, 40)]
+    scenario = Scenario([prompt] * 3, [(-1, -1)] * 3, [(0, 0)] * 3, 4, 20)
+    scenario.admit(1, 1)
+    scenario.admit(0, 12)
+    scenario.run(1, 39)
+    scenario.leave(0)
+    scenario.leave(1)
+    assert scenario.blocks.look_up(2, 10) == (10, 10)
+    scenario.known[2] = 29
+    assert scenario.look(2) == (7, 7)
+    scenario.admit(2, 1)
+    scenario.compare()
+    _, free = scenario.expanded()
+    hashes = scenario.blocks.hashes[0]
+    assert free == [(hashes[k], 0) for k in (9, 8, 7)] + [(hashes[k], 1) for k in (2, 1, 0)]
+
+
+def test_room_is_asked_for_all_that_may_come():
+    # One node for each request, and three registrations that may each begin an extent.
+    cache = cache_of([[(0, 32)], [(1, 32)]], 100, pool_size=2)
+    assert ask_room(cache.state, cache.table, 0, 0) == (True, False)
+    cache.admit(0, 0, 2, 0)
+    assert len(cache.pool) == 4
+    assert ask_room(cache.state, cache.table, 1, 0) == (True, False)
+    cache.admit(1, 0, 2, 0)
+    assert len(cache.pool) == 8
+    assert ask_room(cache.state, cache.table, 1, 0) == (True, False)
+    assert ask_room(cache.state, cache.table, 1, 1) == (True, False)
+    cache.state[0]["extents_left"] = 7  # two took four each
+    assert ask_room(cache.state, cache.table, 0, 0) == (False, False)
+    cache.state[0]["extents_left"] = cache.state[0]["holds_left"] = 14
+    assert ask_room(cache.state, cache.table, 0, 1)[1]
+    assert not ask_room(cache.state, cache.table, 0, 2)[1]  # a run may be cut at both ends
+
+
+def test_a_grown_pool_has_as_many_buckets_as_records():
+    cache = cache_of([[(0, 32)]], 100, pool_size=4)
+    cache.grow()
+    assert (len(cache.pool), cache.state[0]["bucket_shift"]) == (8, 32 - 3)
 
 
 def test_a_full_pool_is_no_silent_corruption():
