@@ -24,7 +24,6 @@ from simulator.engine.content import ContentPaths, content_paths
 from simulator.engine.extents import CACHE_FIELDS, evict_to
 from simulator.engine.jit import entry
 from simulator.engine.prefix_cache import (
-    HOLDER_FIELDS,
     lookup,
     path_table,
     register,
@@ -32,6 +31,7 @@ from simulator.engine.prefix_cache import (
     set_holders,
     take,
 )
+from simulator.engine.request import HOLDER_FIELDS
 from simulator.prefix import PromptSegments
 
 REPEATS = 3
