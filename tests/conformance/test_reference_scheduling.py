@@ -60,6 +60,17 @@ def test_who_is_served_next(scheduling, order):
     assert "".join(outcome.id for outcome in served) == "first" + order
 
 
+def test_a_victim_of_fcfs_goes_to_the_head_of_the_queue():
+    # 9 blocks: "b" is evicted at t = 2 and needs 5; "c" would fit, but waits behind it.
+    _, steps = serve(
+        [request("a", 0.0, 4, 4), request("b", 0.5, 4, 2), request("c", 1.5, 1, 1)],
+        num_gpu_blocks=10,
+        max_model_len=9,
+    )
+    assert [step.preempted for step in steps if step.preempted] == [["b"]]
+    assert scheduled(steps)[2:] == [{"a": 1}, {"a": 1}, {"b": 5, "c": 1}]
+
+
 def test_an_urgent_request_waits_for_a_seat():
     outcomes, steps = serve(
         [request("low", 0.0, 1, 4, priority=1), request("high", 0.5, 1, 1)], RANKED, max_num_seqs=1
