@@ -12,12 +12,7 @@ and goes on from there when it is called again.
 
 from __future__ import annotations
 
-from simulator.engine.admission import (
-    admissible_tokens,
-    last_parked,
-    make_room,
-    static_tokens,
-)
+from simulator.engine.admission import admissible_tokens, last_parked, make_room
 from simulator.engine.blocks import blocks_for, take_blocks
 from simulator.engine.decoding import stall
 from simulator.engine.jit import Array, Kv, Record, kernel
@@ -43,6 +38,8 @@ from simulator.engine.waiting import next_up
 def long_threshold(s: Record) -> int:
     """Most prompt tokens one request may get in an iteration; 0 = no such limit."""
     threshold: int = s.long_threshold
+    if s.batching == PREFILL_FIRST:  # whole prompts
+        return 0
     count = s.num_running + s.num_waiting
     if threshold > 0:
         if s.long_spares_lone and count <= 1:
@@ -187,23 +184,27 @@ def choose_victim(s: Record, req: Array, lists: Array) -> int:
 
 @kernel
 def schedule_waiting(s: Record, req: Array, lists: Array, kv: Kv) -> None:
-    """Waiting pass: admit from the head until it does not fit."""
+    """Waiting pass: admit from the head until it does not fit.
+
+    A static batch also takes requests whose tokens must wait for budget: their blocks are promised.
+    """
     promised = 0
     while s.num_waiting > 0:
         i = next_up(s)
+        budget = s.budget_left
         if s.batching == STATIC:
-            tokens = static_tokens(s, req[i], promised)
-            if tokens < 0:
-                break
-            promised += blocks_for(s, req[i].prompt_tokens + req[i].generated_tokens)
-            promised -= blocks_for(s, tokens)
-        else:
-            free = make_room(s, req, kv, i)
-            tokens = admissible_tokens(s, req, kv, i, s.budget_left, free, s.threshold, s.held)
-            if tokens == 0:
-                break
+            budget = max(budget, 1)
+        free = make_room(s, req, kv, i, budget, promised)
+        tokens = admissible_tokens(s, req, kv, i, budget, free, s.threshold, s.held)
+        if tokens == 0:
+            break
+        tokens = min(tokens, s.budget_left)
         admit(s, req, lists, kv, i, tokens)
         s.budget_left -= tokens
+        if s.batching == STATIC:
+            r = req[i]
+            promised += blocks_for(s, r.prompt_tokens + r.generated_tokens)
+            promised -= blocks_for(s, r.computed_tokens + tokens)
     if not s.held:
         s.capacity_bound = s.num_waiting > 0
 
