@@ -21,7 +21,10 @@ def admissible_tokens(
     threshold: int,
     held: bool,
 ) -> int:
-    """Tokens that waiting request i would get now, with `free` blocks; 0 if it must wait."""
+    """Tokens that waiting request i would get now, with `free` blocks; 0 if it must wait.
+
+    A static batch has room for all that its requests have so far, computed in chunks in any case.
+    """
     r = req[i]
     if budget <= 0 or s.num_running >= s.seat_limit:
         return 0
@@ -37,28 +40,19 @@ def admissible_tokens(
     tokens: int = known - have
     if 0 < threshold < tokens:
         tokens = threshold
-    if not s.chunked and tokens > budget:
+    static = s.batching == STATIC
+    if not s.chunked and not static and tokens > budget:
         return 0
     tokens = min(tokens, budget)
-    if s.num_running > 0 and r.keeps != ON_GPU:
+    if s.num_running > 0 and r.keeps != ON_GPU and not static:
         free -= s.watermark_blocks
-    if s.reserve_full_isl and blocks_for(s, min(known, s.max_model_len)) - mine > free:
+    if (s.reserve_full_isl or static) and blocks_for(s, min(known, s.max_model_len)) - mine > free:
         return 0
     if blocks_for(s, min(have + tokens, s.max_model_len)) - mine > free:
         return 0
     reserve = blocks_for(s, r.reserve_tokens)
     if reserve > 0 and s.num_running > 0 and s.reserved_blocks + reserve > s.usable_blocks:
         return 0
-    return tokens
-
-
-@kernel
-def static_tokens(s: Record, r: Record, promised: int) -> int:
-    """Tokens that r gets as one of a static batch, perhaps 0 for now; -1 if it is full."""
-    known = known_tokens(r)
-    if s.num_running >= s.seat_limit or blocks_for(s, known) + promised > s.free_blocks:
-        return -1
-    tokens: int = min(known, s.budget_left)
     return tokens
 
 
@@ -74,18 +68,21 @@ def could_be_admitted(s: Record, req: Array, kv: Kv, free: int, threshold: int) 
 
 
 @kernel
-def make_room(s: Record, req: Array, kv: Kv, i: int) -> int:
-    """Blocks free for head i; requests without a seat give up theirs, if that lets it in."""
+def make_room(s: Record, req: Array, kv: Kv, i: int, budget: int, promised: int) -> int:
+    """Blocks free for head i, but for `promised` ones; others without a seat give up theirs.
+
+    They do only if that lets it in.
+    """
     reclaimable = s.parked_blocks - held_blocks(s, req[i])
     if reclaimable > 0:
-        budget, threshold, held = s.budget_left, s.threshold, s.held
-        free = s.free_blocks + reclaimable
+        threshold, held = s.threshold, s.held
+        free = s.free_blocks - promised + reclaimable
         if admissible_tokens(s, req, kv, i, budget, free, threshold, held) > 0:
             while admissible_tokens(
-                s, req, kv, i, budget, s.free_blocks, threshold, held
+                s, req, kv, i, budget, s.free_blocks - promised, threshold, held
             ) == 0 and s.parked_blocks > held_blocks(s, req[i]):
                 unpark(s, req, kv, last_parked(s, req, i))
-    left: int = s.free_blocks
+    left: int = s.free_blocks - promised
     return left
 
 

@@ -12,12 +12,7 @@ and goes on from there when it is called again.
 
 from __future__ import annotations
 
-from simulator.engine.admission import (
-    admissible_tokens,
-    last_parked,
-    make_room,
-    static_tokens,
-)
+from simulator.engine.admission import admissible_tokens, last_parked, make_room
 from simulator.engine.blocks import blocks_for, find_prefix, known_tokens, take_blocks
 from simulator.engine.caching import settle_shared
 from simulator.engine.decoding import stall
@@ -49,6 +44,8 @@ from simulator.engine.waiting import next_up
 def long_threshold(s: Record) -> int:
     """Most prompt tokens one request may get in an iteration; 0 = no such limit."""
     threshold: int = s.long_threshold
+    if s.batching == PREFILL_FIRST:  # whole prompts
+        return 0
     count = s.num_running + s.num_waiting
     if threshold > 0:
         if s.long_spares_lone and count <= 1:
@@ -199,27 +196,31 @@ def choose_victim(s: Record, req: Array, lists: Array) -> int:
 
 @kernel
 def schedule_waiting(s: Record, req: Array, lists: Array, kv: Kv) -> int:
-    """Waiting pass: admit from the head until it does not fit; 0, or what must be told first."""
+    """Waiting pass: admit from the head until it does not fit; 0, or what must be told first.
+
+    A static batch also takes requests whose tokens must wait for budget: their blocks are promised.
+    """
     promised = 0
     if s.prefix_caching and s.num_waiting > 0:
         settle_shared(s, req, lists, kv)
     while s.num_waiting > 0:
         i = next_up(s)
+        budget = s.budget_left
         if s.batching == STATIC:
-            tokens = static_tokens(s, req[i], promised)
-            if tokens < 0:
-                break
-            promised += blocks_for(s, known_tokens(req[i]))
-            promised -= blocks_for(s, tokens)
-        else:
-            free = make_room(s, req, kv, i)
-            tokens = admissible_tokens(s, req, kv, i, s.budget_left, free, s.threshold, s.held)
-            if tokens == 0:
-                break
-            if s.prefix_caching and not room_for(s, req, kv, i):
-                return ASK_ROOM
+            budget = max(budget, 1)
+        free = make_room(s, req, kv, i, budget, promised)
+        tokens = admissible_tokens(s, req, kv, i, budget, free, s.threshold, s.held)
+        if tokens == 0:
+            break
+        if s.prefix_caching and not room_for(s, req, kv, i):
+            return ASK_ROOM
+        tokens = min(tokens, s.budget_left)
         admit(s, req, lists, kv, i, tokens)
         s.budget_left -= tokens
+        if s.batching == STATIC:
+            r = req[i]
+            promised += blocks_for(s, known_tokens(r))
+            promised -= blocks_for(s, r.computed_tokens + tokens)
     if not s.held:
         s.capacity_bound = s.num_waiting > 0
     return 0

@@ -66,6 +66,7 @@ class BlockPool:
 
     def register(self, block: Block, name: int) -> None:
         """Put a full block into the prefix cache; there may be another one of that name."""
+        assert block.name is None
         block.name = name
         self.cached.setdefault(name, []).append(block)
 

@@ -60,8 +60,7 @@ def simulate(
 
     `iteration_time_s` maps the chunks of an iteration, in scheduling order, to seconds. Raises
     RuntimeError if the head of the queue can never be admitted (chunked prefill off and more known
-    tokens than the budget, or a reservation of more than there is), ValueError for options that do
-    not go together.
+    tokens than the budget), ValueError for options that do not go together.
     """
     engine = ReferenceEngine(Scheduler(config, scheduling, prefix_caching), iteration_time_s)
     states = [State(request, position) for position, request in enumerate(requests)]

@@ -26,14 +26,18 @@ class Scheduling:
     pass. A request's rank is asked whenever it joins the queue: at its arrival and after an
     eviction, when `computed` is 0 again and `evictions` counts this one.
 
-    `reserve_tokens`: asked with the rank. A request is admitted only if the blocks for as many
-    tokens, and those of all running requests for theirs, are no more than all usable blocks.
+    `reserve_tokens`: asked with the rank. A request that reserves any is admitted beside others
+    only if the blocks for as many tokens, and those of all running requests for theirs, are no more
+    than all usable blocks.
 
     `batching`:
     - "chunked_prefill": vLLM's; running requests first, then waiting ones (3).
     - "prefill_first": waiting requests first, whole; if any is admitted, nobody else gets a token
       in this iteration. No threshold applies. The budget must take the longest request.
-    - "static": waiting requests are looked at only when nobody runs as the iteration is decided.
+    - "static": requests are admitted only when nobody runs as the iteration is decided: as many as
+      there are seats for, and blocks for all their known tokens together (instead of the checks of
+      (4)). They are computed in chunks, whatever `enable_chunked_prefill`; the budget may leave
+      some of them nothing in the first iteration.
     """
 
     order: str = "fcfs"
@@ -189,8 +193,10 @@ class Scheduler:
         """(3.2) Waiting requests; the head blocks those behind it."""
         config = self.config
         max_running = config.max_num_active_seqs or config.max_num_seqs
-        chunked = config.enable_chunked_prefill and self.scheduling.batching != "prefill_first"
-        while decision.budget > 0 and self.waiting and len(self.running) < max_running:
+        batching = self.scheduling.batching
+        static = batching == "static"
+        whole = batching == "prefill_first" or not (config.enable_chunked_prefill or static)
+        while self.waiting and len(self.running) < max_running and (decision.budget > 0 or static):
             state = self.head()
             assert state.stale == 0  # with two batches in flight, that is always over by now
             hits: list[Block] = []
@@ -203,10 +209,12 @@ class Scheduler:
             is_prefill = n > 1
             if 0 < threshold < n:
                 n = threshold
-            if n > decision.budget and not chunked:
+            if n > decision.budget and whole:
                 break
             n = min(n, decision.budget)
-            if not self.may_reserve(state) or not self.allocate(state, n, hits, admission=True):
+            if not self.may_reserve(state) or (static and not self.fits_batch(state, hits)):
+                break
+            if not self.allocate(state, n, hits, admission=not static):
                 break
             self.waiting.remove(state)
             self.running.append(state)
@@ -216,10 +224,12 @@ class Scheduler:
             else:
                 state.outcome.cached_tokens = cached
             state.admissions_s.append(start_s)
-            decision.scheduled[state] = n
+            state.chunk = True  # if it gets nothing yet
+            if n > 0:
+                decision.scheduled[state] = n
             decision.admitted[state] = cached
             decision.budget -= n
-            decision.carries_prefill |= is_prefill
+            decision.carries_prefill |= is_prefill and n > 0
         if not hold:
             self.capacity_bound = bool(self.waiting)
 
@@ -241,8 +251,16 @@ class Scheduler:
 
     def may_reserve(self, state: State) -> bool:
         """Whether the request's reservation fits beside those of the running ones."""
+        if state.reserve_tokens == 0 or not self.running:
+            return True
         reserved = [self.blocks(other.reserve_tokens) for other in (*self.running, state)]
         return sum(reserved) <= self.usable_blocks
+
+    def fits_batch(self, state: State, hits: Sequence[Block]) -> bool:
+        """Whether all known tokens fit beside those of the others in a static batch."""
+        promised = sum(self.blocks(other.known) - len(other.blocks) for other in self.running)
+        spare = len(self.pool.free) - sum(block.references == 0 for block in hits)
+        return self.blocks(state.known) - len(hits) + promised <= spare
 
     def allocate(
         self, state: State, n: int, hits: Sequence[Block] = (), admission: bool = False

@@ -61,8 +61,9 @@ def test_tokens_are_segments_and_offsets():
     names = token_names([("sys", 2), ("u", 1)], [("u", 2), (None, 1), ("u", 1), (None, 1)])
     assert names[:5] == [("sys", 0), ("sys", 1), ("u", 0), ("u", 1), ("u", 2)]
     assert names[6] == ("u", 3)
-    assert names[5] != names[7]
     assert len(names) == 8
+    nobodys = [names[5], names[7], *token_names([], [(None, 1)])]
+    assert len(set(nobodys)) == 3
 
 
 def serve(words, outputs, arrivals=None, **options):
@@ -118,13 +119,18 @@ def test_a_block_that_decoding_fills_is_known_once_its_tokens_are(
     async_scheduling, arrival_s, start_s, found
 ):
     # The fourth "b" comes at t = 4. With async scheduling, the iteration that computes it has been
-    # decided by then, on a placeholder.
-    _, steps = serve(
-        ["aaaabbbbbbb", "aaaabbbbc."],
-        [7, 1],
-        [0.0, arrival_s],
-        async_scheduling=async_scheduling,
-    )
+    # decided by then, on a placeholder; the block is registered with the iteration decided next.
+    words, arrivals = ["aaaabbbbbbb", "aaaabbbbc."], [0.0, arrival_s]
+    _, steps = serve(words, [7, 1], arrivals, async_scheduling=async_scheduling)
+    [step] = [step for step in steps if "1" in step.admitted]
+    assert (step.t_s, step.admitted["1"]) == (start_s, found)
+
+
+@pytest.mark.parametrize(("arrival_s", "start_s", "found"), [(3.5, 5, 4), (4.5, 5, 8)])
+def test_a_block_that_the_last_iteration_fills_is_known_at_its_end(arrival_s, start_s, found):
+    # Nothing is scheduled for "0" at t = 4, as its last token is in flight then, until t = 5.
+    words, arrivals = ["aaaabbbbb", "aaaabbbbc."], [0.0, arrival_s]
+    _, steps = serve(words, [5, 1], arrivals, async_scheduling=True)
     [step] = [step for step in steps if "1" in step.admitted]
     assert (step.t_s, step.admitted["1"]) == (start_s, found)
 
@@ -132,12 +138,35 @@ def test_a_block_that_decoding_fills_is_known_once_its_tokens_are(
 def test_a_resumed_request_finds_its_own_blocks():
     # As in the reference engine's tests without a cache, the second is evicted at t = 2 with 8
     # tokens in 2 full blocks, of which the first request takes the second one.
-    outcomes, steps = serve(["aaaaaaabbbbb", "cccccccdddd"], [5, 4], num_gpu_blocks=5)
-    assert [step.preempted for step in steps] == [[], [], ["1"], [], [], [], []]
-    assert [step.admitted for step in steps if step.admitted] == [{"0": 0, "1": 0}, {"1": 4}]
-    assert [step.scheduled.get("1", 0) for step in steps] == [7, 1, 0, 0, 0, 5, 1]
+    # The others find what it had, and what it recomputed.
+    outcomes, steps = serve(
+        ["aaaaaaabbbbb", "cccccccdddd", "cccccccdd."],
+        [5, 4, 1],
+        [0.0, 0.0, 9.0],
+        num_gpu_blocks=5,
+    )
+    assert [step.preempted for step in steps] == [[], [], ["1"], *[[]] * 5]
+    admitted = [step.admitted for step in steps if step.admitted]
+    assert admitted == [{"0": 0, "1": 0}, {"1": 4}, {"2": 8}]
+    assert [step.scheduled.get("1", 0) for step in steps] == [7, 1, 0, 0, 0, 5, 1, 0]
     second = outcomes[1]
     assert (second.cached_tokens, second.recomputed_tokens) == (0, 8 - 4)
+
+
+def test_what_others_computed_is_no_recomputation_spared():
+    # "1" shares the first of 3 blocks, is evicted at t = 2 with 6 tokens, and later finds 8.
+    outcomes, steps = serve(
+        ["aaaabbbbcccc.", "aaaabbbbcccc."],
+        [1, 1],
+        num_gpu_blocks=4,
+        max_model_len=13,
+        max_num_batched_tokens=5,
+        long_prefill_token_threshold=4,
+    )
+    chunks = [step.scheduled for step in steps]
+    assert chunks == [*[{"0": 4, "1": 1}] * 2, {"0": 4}, {"1": 4}]
+    assert [step.admitted for step in steps if step.admitted] == [{"0": 0, "1": 4}, {"1": 8}]
+    assert (outcomes[1].cached_tokens, outcomes[1].recomputed_tokens) == (4, 0)
 
 
 def test_found_blocks_that_are_free_count_as_taken():

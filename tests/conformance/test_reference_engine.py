@@ -341,6 +341,16 @@ def test_prefill_cadence_holds_prompts_but_not_a_single_token():
     assert [outcomes[name].first_scheduled_s for name in "abc"] == [0, 1, 3]
 
 
+def test_prefill_cadence_counts_a_prompt_of_which_one_token_is_computed():
+    # A budget of 2 leaves one token for "b", which is held back for two iterations each time.
+    _, steps = serve(
+        [Request("a", 0.0, 1, 0, 12), Request("b", 0.5, 3, 0, 1)],
+        prefill_schedule_interval=3,
+        max_num_batched_tokens=2,
+    )
+    assert [t for t, step in enumerate(steps) if "b" in step.scheduled] == [1, 4, 7]
+
+
 def test_the_cost_sees_chunks_in_order_with_their_context():
     seen = []
 

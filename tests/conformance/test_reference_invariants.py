@@ -126,7 +126,8 @@ class Follower:
             del self.running[name]
         for name in step.preempted:
             self.evict(name)
-        for name, n in step.scheduled.items():
+        for name in step.scheduled | step.admitted:  # those admitted without a token come last
+            n = step.scheduled.get(name, 0)
             if name in step.admitted:
                 if name in self.running:  # evicted by a call that scheduled nothing
                     self.evict(name)
@@ -215,6 +216,8 @@ def test_schedules_keep_what_they_promise(data):
             assert max(map(place, step.admitted)) < min(waiting, default=(math.inf,))
         if step.admitted and batching == "static":
             assert step.num_running == len(step.admitted)
+            known = [follower.known(name, step.sched_s) for name in step.admitted]
+            assert caching or sum(blocks(tokens, config) for tokens in known) <= usable
         if batching == "prefill_first" and step.admitted:
             assert step.scheduled.keys() == step.admitted.keys()
             for name, n in step.scheduled.items():

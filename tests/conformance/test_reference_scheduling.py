@@ -60,6 +60,17 @@ def test_who_is_served_next(scheduling, order):
     assert "".join(outcome.id for outcome in served) == "first" + order
 
 
+def test_a_victim_of_fcfs_goes_to_the_head_of_the_queue():
+    # 9 blocks: "b" is evicted at t = 2 and needs 5; "c" would fit, but waits behind it.
+    _, steps = serve(
+        [request("a", 0.0, 4, 4), request("b", 0.5, 4, 2), request("c", 1.5, 1, 1)],
+        num_gpu_blocks=10,
+        max_model_len=9,
+    )
+    assert [step.preempted for step in steps if step.preempted] == [["b"]]
+    assert scheduled(steps)[2:] == [{"a": 1}, {"a": 1}, {"b": 5, "c": 1}]
+
+
 def test_an_urgent_request_waits_for_a_seat():
     outcomes, steps = serve(
         [request("low", 0.0, 1, 4, priority=1), request("high", 0.5, 1, 1)], RANKED, max_num_seqs=1
@@ -200,9 +211,13 @@ def test_reservations(order, reserve_tokens, starts_s):
     assert [outcome.first_scheduled_s for outcome in outcomes.values()] == starts_s
 
 
-def test_a_reservation_of_more_than_there_is_is_an_error():
-    with pytest.raises(RuntimeError, match="request r can never be admitted"):
-        serve([request("r", 0.0, 1, 1)], Scheduling(reserve_tokens=lambda _: 65))
+def test_who_is_alone_or_reserves_nothing_needs_no_reservation():
+    reserve_tokens = {"a": 65, "b": 0, "c": 1}
+    outcomes, _ = serve(
+        [request(name, 0.0, 1, 2) for name in "abc"],
+        Scheduling(reserve_tokens=lambda state: reserve_tokens[state.request.id]),
+    )
+    assert [outcomes[name].first_scheduled_s for name in "abc"] == [0, 0, 2]
 
 
 PREFILL_FIRST = Scheduling(batching="prefill_first")
@@ -289,23 +304,85 @@ def test_static_with_seats_to_spare(async_scheduling):
     assert outcomes["b"].first_scheduled_s == 2
 
 
-def test_static_admits_what_the_blocks_and_the_budget_take():
-    requests = [request(name, 0.0, 4, 2) for name in "abc"]
-    _, steps = serve(requests, STATIC, max_num_batched_tokens=6)
+@pytest.mark.parametrize("enable_chunked_prefill", [True, False])
+def test_a_static_batch_is_computed_in_chunks(enable_chunked_prefill):
+    # "c" has a seat from t = 0, and its first token computed at t = 1.
+    outcomes, steps = serve(
+        [request(name, 0.0, 4, 2) for name in "abc"],
+        STATIC,
+        max_num_batched_tokens=6,
+        max_num_seqs=4,
+        enable_chunked_prefill=enable_chunked_prefill,
+    )
     assert scheduled(steps) == [
         {"a": 4, "b": 2},
-        {"a": 1, "b": 2},
-        {"b": 1},
-        {"c": 4},
+        {"a": 1, "b": 2, "c": 3},
+        {"b": 1, "c": 1},
         {"c": 1},
     ]
-    _, steps = serve(requests, STATIC, num_gpu_blocks=12, max_model_len=9)
+    assert list(steps[0].admitted) == ["a", "b", "c"]
+    assert [step.num_running for step in steps] == [3, 3, 2, 1]
+    assert [outcome.first_scheduled_s for outcome in outcomes.values()] == [0, 0, 0]
+
+
+def test_the_prefill_cadence_holds_prompts_of_a_static_batch():
+    # "b" gets nothing at first. Prefill at t = 0 and 3 holds it back for two iterations each.
+    _, steps = serve(
+        [request("a", 0.0, 4, 6), request("b", 0.0, 4, 1)],
+        STATIC,
+        max_num_batched_tokens=4,
+        prefill_schedule_interval=3,
+    )
+    decode = {"a": 1}
     assert scheduled(steps) == [
-        {"a": 4, "b": 4},
-        {"a": 1, "b": 1},
-        {"c": 4},
-        {"c": 1},
+        {"a": 4},
+        decode,
+        decode,
+        {"a": 1, "b": 3},
+        decode,
+        decode,
+        {"b": 1},
     ]
+
+
+def test_the_long_prefill_threshold_holds_in_a_static_batch():
+    _, steps = serve(
+        [request("a", 0.0, 5, 1), request("b", 0.0, 5, 1)], STATIC, long_prefill_token_threshold=3
+    )
+    assert scheduled(steps) == [{"a": 3, "b": 3}, {"a": 2, "b": 2}]
+
+
+@pytest.mark.parametrize("options", [{}, {"watermark": 0.9}, {"scheduler_reserve_full_isl": False}])
+@pytest.mark.parametrize("budget", [3, 33])
+def test_all_prompts_of_a_static_batch_fit(budget, options):
+    # Three times 4 tokens do not fit 11 blocks, however many of them are computed at first.
+    _, steps = serve(
+        [request(name, 0.0, 4, 1) for name in "abc"],
+        STATIC,
+        num_gpu_blocks=12,
+        max_model_len=9,
+        max_num_batched_tokens=budget,
+        **options,
+    )
+    assert [list(step.admitted) for step in steps if step.admitted] == [["a", "b"], ["c"]]
+    assert not any(step.preempted for step in steps)
+
+
+def test_reservations_bound_a_static_batch():
+    scheduling = Scheduling(batching="static", reserve_tokens=lambda state: 30)
+    _, steps = serve([request(name, 0.0, 4, 1) for name in "abc"], scheduling)
+    assert scheduled(steps) == [{"a": 4, "b": 4}, {"c": 4}]
+
+
+def test_prompts_of_a_static_batch_share_what_they_have_in_common():
+    # Of 9 blocks "a" takes 5. "b" finds 4 of them and takes 3.
+    words = {"a": "sssst.", "b": "ssssuuu.", "c": "w."}
+    requests = [
+        Request(name, 0.0, len(word) - 1, 0, 1, 1, tokens=word) for name, word in words.items()
+    ]
+    config = EngineConfig(8, 64, 10, 9, block_size=1)
+    _, steps = simulate(config, requests, lambda _: 1.0, STATIC, prefix_caching=True)
+    assert [step.admitted for step in steps] == [{"a": 0, "b": 4, "c": 0}]
 
 
 def test_static_admits_a_victim_when_nobody_is_left():

@@ -170,12 +170,17 @@ def iteration_time(cost, window):
     return time_s
 
 
-def run(config, cost, load, stepping):
+def run(config, cost, load, stepping, make_scheduler=None):
     config = dataclasses.replace(config, stepping=stepping)
     columns = {key: value for key, value in load.items() if key != "cancels"}
     requests = new_requests(**columns)
     replica = testing.serve(
-        config, table(cost, config), requests, cancels=load["cancels"], traced=True
+        config,
+        table(cost, config),
+        requests,
+        cancels=load["cancels"],
+        scheduler=make_scheduler() if make_scheduler else None,
+        traced=True,
     )
     return requests, replica
 
@@ -308,10 +313,10 @@ def test_the_window_may_be_known_to_the_cache_or_to_the_costs_alone():
         testing.serve(in_cache, dataclasses.replace(in_costs, window_tokens=99), requests)
 
 
-def check_spans_and_iterations(config, load, cost):
+def check_spans_and_iterations(config, load, cost, make_scheduler=None):
     """Spans and single iterations, compared; returns the requests and the replica of the spans."""
-    spans, span_replica = run(config, cost, load, "span")
-    steps, step_replica = run(config, cost, load, "iteration")
+    spans, span_replica = run(config, cost, load, "span", make_scheduler)
+    steps, step_replica = run(config, cost, load, "iteration", make_scheduler)
 
     ended = np.isin(spans["status"], (COMPLETED, CANCELLED, REJECTED))
     assert ended.all()
@@ -339,9 +344,12 @@ def check_same_gaps(itl, bins):
     assert np.abs(got_bins - bins).max(initial=0) <= 1
 
 
-def check_agreement(config, load, cost):
-    """All that the three engines say of one workload, compared."""
-    spans, span_replica = check_spans_and_iterations(config, load, cost)
+def check_agreement(config, load, cost, make_scheduler=None, scheduling=reference.Scheduling()):  # noqa: B008
+    """All that the three engines say of one workload, compared.
+
+    `scheduling` says to the reference what the schedulers of `make_scheduler` say to the engine.
+    """
+    spans, span_replica = check_spans_and_iterations(config, load, cost, make_scheduler)
 
     options = {field.name for field in dataclasses.fields(reference.EngineConfig)}
     ref_config = reference.EngineConfig(**{name: getattr(config, name) for name in options})
@@ -359,7 +367,7 @@ def check_agreement(config, load, cost):
         for i, row in enumerate(spans)
     ]
     outcomes, ref_steps = reference.simulate(
-        ref_config, ref_requests, iteration_time(cost, config.window_tokens)
+        ref_config, ref_requests, iteration_time(cost, config.window_tokens), scheduling
     )
     for i, outcome in enumerate(outcomes):
         row = spans[i]
