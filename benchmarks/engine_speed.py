@@ -26,6 +26,7 @@ import simpy
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.outcome import Outcome
 from simulator.cluster.pool import PoolPlan
+from simulator.cost.iteration_time import CostTable
 from simulator.engine.config import EngineConfig
 from simulator.engine.request import new_requests
 from simulator.routers.round_robin import RoundRobin
@@ -53,10 +54,12 @@ class Timing:
         return self.requests / self.wall_s
 
 
-def simulate(n: int, rate_rps: float | None, scale: int = 1, seed: int = 0) -> tuple[Outcome, int]:
+def reference_load(
+    n: int, rate_rps: float | None, scale: int = 1, seed: int = 0
+) -> tuple[EngineConfig, CostTable, np.ndarray]:
     """The reference load with `n` requests, lengths and blocks times `scale`; None: all at t = 0.
 
-    Returns the outcome and the number of SimPy events.
+    Returns a replica's configuration and costs, and the table of requests.
     """
     rng = np.random.default_rng(seed)
     prompts = np.clip(rng.lognormal(6.0, 0.8, n), 8, MAX_PROMPT).astype(np.int64) * scale
@@ -71,8 +74,13 @@ def simulate(n: int, rate_rps: float | None, scale: int = 1, seed: int = 0) -> t
     )
     # 5 ms a step, 2 us a token, 5 ns a token of context: about an 8B model on an H100.
     cost = linear_cost(5e-3, 2e-6, 5e-9, max_tokens=8192, max_seqs=256)
-    requests = new_requests(arrivals, prompts, outputs, thinking_tokens=outputs * 3 // 4)
-    end_s = float(arrivals[-1])
+    return config, cost, new_requests(arrivals, prompts, outputs, thinking_tokens=outputs * 3 // 4)
+
+
+def simulate(n: int, rate_rps: float | None, scale: int = 1, seed: int = 0) -> tuple[Outcome, int]:
+    """Serve the reference load; returns the outcome and the number of SimPy events."""
+    config, cost, requests = reference_load(n, rate_rps, scale, seed)
+    end_s = float(requests["arrival_s"][-1])
     cluster = Cluster(
         requests,
         RoundRobin(1),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from simulator.engine.admission import could_be_admitted
-from simulator.engine.blocks import decoded_tokens
+from simulator.engine.blocks import blocks_for, decoded_tokens
 from simulator.engine.decoding import review_iteration
 from simulator.engine.jit import Array, Kv, Record, entry, kernel
 from simulator.engine.queueing import evict, park
 from simulator.engine.request import IN_HOST, NONE, RUNNING, WAITING
 from simulator.engine.scheduler import long_threshold
 from simulator.engine.state import ROW_RUNNING, SWAP
-from simulator.engine.waiting import next_up, push, remove
+from simulator.engine.waiting import comes_before, next_up, push, remove
 
 # The values of `simulator.schedulers.base.Action`.
 KEEP, PARK, RECOMPUTE, OFFLOAD = range(4)
@@ -34,10 +36,10 @@ def seen_tokens(s: Record, r: Record) -> int:
 
 @entry
 def observe(req: Array, state: Array, ids: Array, ints: Array, floats: Array) -> None:
-    """Fill in what can be seen of requests `ids`: int64[3, k] and float64[4, k].
+    """Fill in what can be seen of requests `ids`: int64[3, k] and float64[2, k].
 
-    Output tokens, answer tokens, tokens in the KV cache; arrival, time of joining the queue, time
-    of the first token and of the first answer token.
+    Output tokens, answer tokens, tokens in the KV cache; time of the first token and of the first
+    answer token.
     """
     s = state[0]
     for j in range(len(ids)):
@@ -48,10 +50,8 @@ def observe(req: Array, state: Array, ids: Array, ints: Array, floats: Array) ->
         ints[2, j] = s.n + r.offset if r.decoding else r.computed_tokens
         if r.keeps == IN_HOST:
             ints[2, j] = 0
-        floats[0, j] = r.arrival_s
-        floats[1, j] = r.queued_since_s
-        floats[2, j] = r.first_token_s if generated > 0 else math.nan
-        floats[3, j] = r.first_answer_s if generated > r.thinking_tokens else math.nan
+        floats[0, j] = r.first_token_s if generated > 0 else math.nan
+        floats[1, j] = r.first_answer_s if generated > r.thinking_tokens else math.nan
 
 
 @entry
@@ -116,13 +116,43 @@ def rebuild_ranks(req: Array, state: Array, ids: Array, ranks: Array) -> None:
         push(s, req, ids[j])
 
 
-@entry
-def head_fits(req: Array, state: Array, phases: Array, kv: Kv) -> bool:
-    """Whether the first of the queue could be admitted at this boundary, as things stand."""
-    s = state[0]
-    s.budget_left = s.max_num_batched_tokens - s.num_decodes
+@kernel
+def head_fits_without(
+    s: Record, req: Array, phases: Array, kv: Kv, gone: Array, budget: int
+) -> bool:
+    """Whether the first of the queue could be admitted now, if `gone` (int64[k]) left the batch.
+
+    `budget`: tokens of the iteration that decodes do not take.
+    """
+    running, reserved = s.num_running, s.reserved_blocks
     free = s.free_blocks - phases[s.n % s.block_size]
-    return bool(could_be_admitted(s, req, kv, free, long_threshold(s)))
+    for j in range(len(gone)):
+        r = req[gone[j]]
+        s.num_running -= 1
+        s.reserved_blocks -= blocks_for(s, r.reserve_tokens)
+        if r.decoding:
+            budget += 1
+            free += blocks_for(s, s.n + r.offset + 1)  # with what it would take now
+        else:
+            free += blocks_for(s, r.computed_tokens)
+    fits = head_fits(s, req, kv, free, budget)
+    s.num_running, s.reserved_blocks = running, reserved
+    return fits
+
+
+@kernel
+def head_fits(s: Record, req: Array, kv: Kv, free: int, budget: int) -> bool:
+    """Whether the first of the queue could be admitted now, were `free` blocks free."""
+    s.budget_left = budget
+    return could_be_admitted(s, req, kv, free, long_threshold(s))
+
+
+@entry
+def head_would_fit(req: Array, state: Array, phases: Array, kv: Kv, gone: Array) -> bool:
+    """Whether the first of the queue could be admitted now, if `gone` (int64[k]) left the batch."""
+    s = state[0]
+    budget = s.max_num_batched_tokens - s.num_decodes
+    return bool(head_fits_without(s, req, phases, kv, gone, budget))
 
 
 @entry
@@ -148,3 +178,59 @@ def put_off(
                 evict(s, req, lists, phases, kv, position, 0)
                 s.preemption = mode
             return
+
+
+@entry
+def yield_seats(
+    req: Array,
+    state: Array,
+    lists: Array,
+    phases: Array,
+    kv: Kv,
+    ids: Array,
+    ranks: Array,
+    actions: Array,
+) -> int:
+    """Of running requests `ids` that would give up their seats, those do that others come before.
+
+    ids, ranks, actions: int64[k], float64[k], int64[k], sorted here, the last in rank first. The
+    last gives its seat to the first of the queue, if that ranks before it, the last but one to the
+    second, and so on; more do where the first needs the KV of several. If it would not fit even so,
+    nobody does. Returns how many do: the first so many of `ids`.
+    """
+    s = state[0]
+    count = len(ids)
+    for j in range(count):
+        i, rank, action = ids[j], ranks[j], actions[j]
+        req[i].rank = rank
+        place = j
+        while place > 0 and comes_before(req, ids[place - 1], i):
+            ids[place], ranks[place] = ids[place - 1], ranks[place - 1]
+            actions[place] = actions[place - 1]
+            place -= 1
+        ids[place], ranks[place], actions[place] = i, rank, action
+    best = np.empty(count, dtype=np.int64)  # of those who wait, in their order
+    found = 0
+    i = s.wait_head
+    while i != NONE:
+        if found < count or comes_before(req, i, best[found - 1]):
+            place = found if found < count else count - 1
+            while place > 0 and comes_before(req, i, best[place - 1]):
+                best[place] = best[place - 1]
+                place -= 1
+            best[place] = i
+            found = min(found + 1, count)
+        i = req[i].next
+    leaving = 0
+    while leaving < found and comes_before(req, best[leaving], ids[leaving]):
+        leaving += 1
+    budget = s.max_num_batched_tokens - s.num_decodes
+    needed = min(leaving, 1)
+    while not head_fits_without(s, req, phases, kv, ids[:needed], budget):
+        needed += 1
+        if needed > count or not comes_before(req, best[0], ids[needed - 1]):
+            return 0
+    leaving = max(leaving, needed)
+    for j in range(leaving):
+        put_off(req, state, lists, phases, kv, ids[j], actions[j])
+    return leaving

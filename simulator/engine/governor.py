@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simulator.engine.alarms import Alarms
 from simulator.engine.asking import (
     due_reviews,
-    head_fits,
     head_of_queue,
+    head_would_fit,
     put_off,
     rebuild_ranks,
     set_ranks,
     set_reviews,
     waiting_ids,
+    yield_seats,
 )
-from simulator.engine.request import CANCELLED, COMPLETED, NEVER, RUNNING, WAITING
-from simulator.engine.spans import reach_s
+from simulator.engine.foresight import Foresight, per_request, whole_tokens
+from simulator.engine.request import NEW, RUNNING, WAITING
+from simulator.engine.spans import ABSOLUTE_TOLERANCE_S, RELATIVE_TOLERANCE
 from simulator.engine.state import (
     ASK_EVENTS,
     ASK_VICTIM,
@@ -28,6 +30,7 @@ from simulator.engine.state import (
     ON_EVICTION,
     ON_FINISH,
     ON_REVIEW,
+    ON_SELECT,
     ROW_EVICTED,
     ROW_FINISHED,
     ROW_RUNNING,
@@ -43,6 +46,8 @@ from simulator.schedulers.base import Action, Scheduler
 
 if TYPE_CHECKING:
     from simulator.engine.config import EngineConfig
+
+_NOBODY = np.empty(0, dtype=np.int64)
 
 
 class Governor:
@@ -64,90 +69,106 @@ class Governor:
         self._table = requests
         self._arrays = arrays
         self._state = arrays.state
+        self._state_view = arrays.state[0]
         kind = type(scheduler)
-
-        def decides(*methods: str) -> bool:
-            return any(getattr(kind, name) is not getattr(Scheduler, name) for name in methods)
-
-        self._selects = decides("select")
-        self._hears_progress = decides("on_progress")
-        self._hears_finish = decides("on_finish")
-        self._hears_arrival = decides("on_arrival")
-        self._reviews_tokens = decides("review_tokens")
-        self._reviews_time = decides("review_at")
-        self._reserves = decides("reserve_tokens")
-        self._ranks = not (kind.keeps_arrival_order or self._selects)
-        reviews = self._reviews_tokens or self._reviews_time or bool(kind.reviews_on)
+        decided = frozenset(
+            name
+            for name, method in vars(Scheduler).items()
+            if callable(method) and getattr(kind, name) is not method
+        )
+        self._decided = decided
+        self._selects = "select" in decided
+        self._hears_progress = "on_progress" in decided
+        self._reviews_time = "review_at" in decided
+        self._reviews_tokens = "review_tokens" in decided
+        ranks = not (kind.keeps_arrival_order or self._selects)
         moving = kind.rank_changes != "never"
+        self._ranks_all = kind.rank_changes == "always"
+        self._reranks = ranks and kind.rank_changes == "running"
+        self._ranks_apart = ranks and not self._ranks_all
+        hears = self._hears_progress
         asks = {
-            ON_FINISH: self._hears_finish or self._hears_progress,
-            ON_REVIEW: reviews,
-            ON_DISPLACE: self._selects or decides("displace"),
-            ON_ADMISSION: kind.rank_changes == "always",
-            ON_EVICTION: self._ranks and (moving or self._hears_progress),
+            ON_FINISH: "on_finish" in decided or (hears and not self._ranks_all),
+            ON_REVIEW: bool(decided & {"review_tokens", "review_at"} or kind.reviews_on),
+            ON_DISPLACE: "displace" in decided and not self._selects,
+            ON_SELECT: self._selects,
+            ON_ADMISSION: ranks and self._ranks_all,
+            ON_EVICTION: self._reranks or self._reviews_time or hears,
         }
-        s = arrays.state[0]
+        s = self._state_view
         s["asks"] = sum(bit for bit, wanted in asks.items() if wanted)
         s["ranked"] = not kind.keeps_arrival_order
         s["reviews_phase"] = "phase_change" in kind.reviews_on
         s["victim_rule"] = (
             VICTIM_TOLD
-            if decides("victim") or (self._ranks and moving)
+            if "victim" in decided or (ranks and moving)
             else VICTIM_LAST
             if kind.keeps_arrival_order
             else VICTIM_WORST
         )
-        self._names_victims = decides("victim")
-        self._reported = np.zeros(len(requests) if self._hears_progress else 0, dtype=np.int64)
-        self._alarms: list[tuple[float, int]] = []  # (time, request) of reviews by time
-        self.has_a_say = not kind.keeps_arrival_order or decides(
-            *(name for name in vars(Scheduler) if callable(getattr(Scheduler, name)))
-        )
+        self._asks = int(s["asks"])
+        self._status = requests["status"]
+        self._open: list[int] = []  # requests whose progress is followed
+        self._alarms = Alarms(requests)
+        self._handled = 0  # requests that lost their seats at this boundary and were seen to
+        self.has_a_say = not kind.keeps_arrival_order or bool(decided - {"start"})
         scheduler.start(facts, config)
+        asked = decided & {"review_tokens", "review_at", "reserve_tokens"}
+        if self._ranks_apart:
+            asked |= {"rank"}
+        self._foresight = Foresight(scheduler, requests, self._view, asked)
 
     def arrive(self, i: int) -> None:
         """Request i is about to join the queue: hear what the scheduler says of it."""
-        now_s = float(self._table["arrival_s"][i])
-        ids = np.array([i], dtype=np.int64)
-        view = self._view(ids)
-        if self._hears_arrival:
-            self.scheduler.on_arrival(view, now_s)
-        if self._ranks:
-            self._table["rank"][i] = self._rank(view, now_s)[0]
-        elif self._selects:
-            self._table["rank"][i] = math.inf
-        if self._reviews_tokens or self._reviews_time:
-            self._renew_reviews(view, now_s)
-        if self._reserves:
-            self._table["reserve_tokens"][i] = math.ceil(_one(self.scheduler.reserve_tokens(view)))
+        row, s = self._table[i], self._state_view
+        longest = s["max_model_len"]
+        prompt = row["prompt_tokens"]
+        if prompt >= longest or prompt + row["max_tokens"] > longest:
+            return  # it will be refused
+        now_s = float(row["arrival_s"])
+        if "on_arrival" in self._decided:
+            row["queued_since_s"] = now_s
+            self.scheduler.on_arrival(self._view(np.array([i], dtype=np.int64)), now_s)
+        rank, review_tokens, review_s, reserve = self._foresight.of(i, now_s)
+        if rank != rank:
+            self._no_number()
+        row["rank"] = rank
+        row["review_tokens"] = review_tokens
+        row["reserve_tokens"] = reserve
+        if self._reviews_time:
+            self._alarms.set(i, review_s, runs=False)
+            s["next_review_s"] = self._alarms.next_s()
+        if self._hears_progress:
+            self._open.append(i)
 
     def answer(self, question: int) -> None:
         """Find out what the kernel must be told, and tell it."""
-        now_s = float(self._state[0]["now_s"])
+        now_s = float(self._state_view["now_s"])
         if question == ASK_EVENTS:
             self._events(now_s)
+            self._handled = int(self._state_view["num_evicted"])
         elif question == ASK_VICTIM:
-            self._state[0]["victim"] = self._victim(self._running(), now_s)
+            self._state_view["victim"] = self._victim(self._running(), now_s)
         else:
-            evicted = self._row(ROW_EVICTED, "num_evicted")
-            self._rerank(self._view(evicted), now_s)
+            evicted = self._row(ROW_EVICTED, "num_evicted")[self._handled :]
+            self._handled = 0
+            self._requeued(evicted[self._status[evicted] == WAITING], now_s)
 
     def _events(self, now_s: float) -> None:
-        s = self._state[0]
-        finished = self._row(ROW_FINISHED, "num_finished")
         if self._hears_progress:
-            seen = np.concatenate((self._row(ROW_RUNNING, "num_running"), finished))
-            self._report(self._view(seen))
-        if self._hears_finish and len(finished):
-            self.scheduler.on_finish(self._view(finished), now_s)
-        asks = int(s["asks"])
-        if s["num_waiting"] == 0:
+            self._follow()
+        if "on_finish" in self._decided:
+            finished = self._row(ROW_FINISHED, "num_finished")
+            if len(finished):
+                self.scheduler.on_finish(self._view(finished), now_s)
+        asks = self._asks
+        if self._state_view["num_waiting"] == 0:
             return
         if asks & ON_ADMISSION:
-            waiting = self._view(self._waiting())
-            ranks = self._rank(waiting, now_s)
-            rebuild_ranks(self._table, self._state, waiting.ids, ranks)
-        if asks & ON_REVIEW:
+            waiting = self._waiting()
+            ranks = self._rank(self._view(waiting), now_s)
+            rebuild_ranks(self._table, self._state, waiting, ranks)
+        if asks & ON_REVIEW and (self._selects or not self._head_would_fit(_NOBODY)):
             self._review(now_s)
         if self._selects:
             self._select(now_s)
@@ -156,155 +177,143 @@ class Governor:
 
     def _review(self, now_s: float) -> None:
         """Ask about all requests whose review is due; those that must make way do."""
-        due = np.empty(int(self._state[0]["num_running"]), dtype=np.int64)
+        due = np.empty(int(self._state_view["num_running"]), dtype=np.int64)
         due = due[: due_reviews(self._table, self._state, self._arrays.lists, due)]
-        by_time = self._ringing(now_s)
-        status = self._table["status"][by_time]
-        waiting = self._view(by_time[status == WAITING])
-        if len(waiting):
-            self._rerank(waiting, now_s)
-            self._renew_reviews(waiting, now_s)
-        running = by_time[status == RUNNING]
-        if len(running):
-            due = np.union1d(due, running)
+        if self._reviews_time:
+            waiting, running = self._alarms.ring(_reach_s(now_s))
+            if len(waiting):
+                view = self._view(waiting)
+                if self._ranks_apart:
+                    set_ranks(self._table, self._state, waiting, self._rank(view, now_s))
+                self._renew_reviews(view, now_s)
+            if len(running):
+                due = np.union1d(due, running)
+            self._state_view["next_review_s"] = self._alarms.next_s()
         if not len(due):
             return
         view = self._view(due)
-        actions = _each(self.scheduler.on_review(view, now_s), len(due)).astype(np.int64)
+        actions = per_request(self.scheduler.on_review(view, now_s), len(due)).astype(np.int64)
         self._renew_reviews(view, now_s)
-        leaving = np.flatnonzero(actions != Action.KEEP)
-        if len(leaving):
-            self._yield_seats(view.take(leaving), actions[leaving], now_s)
+        leaving = actions != Action.KEEP
+        if leaving.any():
+            self._yield_seats(due[leaving], actions[leaving], now_s)
 
-    def _yield_seats(self, view: RequestView, actions: np.ndarray, now_s: float) -> None:
+    def _yield_seats(self, ids: np.ndarray, actions: np.ndarray, now_s: float) -> None:
         """Of requests that would give up their seats, the last in rank do, to who ranks before."""
-        self._table["queued_since_s"][view.ids] = now_s
-        view = self._view(view.ids)
-        ranks = self._rank(view, now_s)
-        self._table["rank"][view.ids] = ranks
-        s = self._state[0]
-        order = np.lexsort((view.arrival_s, ranks))[::-1]
-        rivals = self._waiting()
-        columns = self._table[rivals]
-        rivals = rivals[np.lexsort((rivals, columns["arrival_s"], columns["rank"]))]
-        seats = int(s["seat_limit"] - s["num_running"])
-        if seats and not self._head_fits():
-            seats = 0  # it is KV that the first of the queue lacks
-        for rival, place in zip(rivals[seats:], order, strict=False):
-            mine = (ranks[place], view.arrival_s[place], view.ids[place])
-            theirs = (self._table["rank"][rival], self._table["arrival_s"][rival], rival)
-            if theirs > mine:
-                break
-            self._put_off(int(view.ids[place]), int(actions[place]))
+        self._table["queued_since_s"][ids] = now_s
+        ranks = self._rank(self._view(ids), now_s)
+        arrays = self._arrays
+        left = yield_seats(
+            self._table, arrays.state, arrays.lists, arrays.phases, arrays.kv, ids, ranks, actions
+        )
+        if left and self._reviews_time:
+            self._renew_reviews(self._view(ids[:left]), now_s)
 
     def _displace(self, now_s: float) -> None:
-        """While the first of the queue does not fit, ask who makes way for it."""
-        action = int(type(self.scheduler).when_displaced)
-        for _ in range(int(self._state[0]["num_running"])):
-            if self._head_fits():
-                return
-            candidate = self._view(np.array([head_of_queue(self._state)], dtype=np.int64))
-            running = self._running()
-            place = self.scheduler.displace(candidate, running, now_s)
+        """Ask who makes way for the first of the queue, until it fits; if it can't, nobody does."""
+        gone = _NOBODY
+        if self._head_would_fit(gone):
+            return
+        candidate = self._view(np.array([head_of_queue(self._state)], dtype=np.int64))
+        staying = self._running()
+        while not len(gone) or not self._head_would_fit(gone):
+            place = self.scheduler.displace(candidate, staying, now_s) if len(staying) else None
             if place is None:
                 return
-            gone = running.take([place])
-            self._put_off(int(gone.ids[0]), action)
-            self._rerank(self._view(gone.ids), now_s)
+            gone = np.append(gone, staying.ids[place])
+            staying = staying.take(np.arange(len(staying)) != place)
+        for i in gone.tolist():
+            self._put_off(i)
+        self._requeued(gone, now_s)
+        self._state_view["event"] = 1  # the next of the queue may have somebody make way, too
 
     def _select(self, now_s: float) -> None:
         """Let the scheduler choose from all requests who should run."""
         waiting, running = self._view(self._waiting()), self._running()
         chosen = np.asarray(self.scheduler.select(waiting, running, now_s), dtype=np.int64)
-        place = {int(i): k for k, i in enumerate(chosen)}
-        ranks = np.array([place.get(int(i), math.inf) for i in waiting.ids])
-        rebuild_ranks(self._table, self._state, waiting.ids, ranks)
-        for i in running.ids.tolist():
-            if i not in place:
-                self._table["rank"][i] = math.inf
-                self._put_off(i, int(type(self.scheduler).when_displaced))
+        rebuild_ranks(self._table, self._state, waiting.ids, _places(waiting.ids, chosen))
+        leaving = running.ids[_places(running.ids, chosen) == math.inf]
+        self._table["rank"][leaving] = math.inf
+        for i in leaving.tolist():
+            self._put_off(i)
+        if len(leaving):
+            self._requeued(leaving, now_s)
 
     def _victim(self, running: RequestView, now_s: float) -> int:
-        if self._names_victims:
+        if "victim" in self._decided:
             return int(self.scheduler.victim(running, now_s))
         ranks = self._rank(running, now_s)
-        worst = np.flatnonzero(ranks == ranks.max())
-        latest = running.arrival_s[worst]
-        return int(worst[np.flatnonzero(latest == latest.max())[0]])
+        return int(np.lexsort((-np.arange(len(ranks)), running.arrival_s, ranks))[-1])
 
-    def _head_fits(self) -> bool:
+    def _head_would_fit(self, gone: np.ndarray) -> bool:
         arrays = self._arrays
-        return bool(head_fits(self._table, arrays.state, arrays.phases, arrays.kv))
+        return bool(head_would_fit(self._table, arrays.state, arrays.phases, arrays.kv, gone))
 
-    def _put_off(self, i: int, action: int) -> None:
+    def _put_off(self, i: int) -> None:
         arrays = self._arrays
+        action = int(type(self.scheduler).when_displaced)
         put_off(self._table, arrays.state, arrays.lists, arrays.phases, arrays.kv, i, action)
 
-    def _rerank(self, view: RequestView, now_s: float) -> None:
+    def _requeued(self, ids: np.ndarray, now_s: float) -> None:
+        """Requests have lost their seats: rank them, and find out when to ask again."""
         if self._hears_progress:
-            self._report(view)
-        if self._ranks:
-            set_ranks(self._table, self._state, view.ids, self._rank(view, now_s))
+            self._report(ids)
+        view = self._view(ids)
+        if self._reranks:
+            set_ranks(self._table, self._state, ids, self._rank(view, now_s))
+        if self._reviews_time:
+            self._renew_reviews(view, now_s)
 
     def _rank(self, view: RequestView, now_s: float) -> np.ndarray:
-        ranks = _each(self.scheduler.rank(view, now_s), len(view))
+        ranks = per_request(self.scheduler.rank(view, now_s), len(view))
         if np.isnan(ranks).any():
-            raise IntegrityError(
-                f"scheduler {type(self.scheduler).__name__}: a rank is not a number"
-            )
+            self._no_number()
         return ranks
 
-    def _report(self, view: RequestView) -> None:
+    def _no_number(self) -> None:
+        raise IntegrityError(f"scheduler {type(self.scheduler).__name__}: a rank is not a number")
+
+    def _follow(self) -> None:
+        """Tell the scheduler what all requests have given that run, or have left since."""
+        ids = np.array(self._open, dtype=np.int64)
+        status = self._status[ids]
+        waiting = (status == WAITING) | (status == NEW)
+        self._open = ids[waiting | (status == RUNNING)].tolist()
+        served = ids[~waiting]
+        if len(served):
+            self._report(served)
+
+    def _report(self, ids: np.ndarray) -> None:
         """Tell the scheduler what requests have given since it last heard of them."""
-        tokens = view.generated_tokens - self._reported[view.ids]
-        if tokens.any():
-            self._reported[view.ids] = view.generated_tokens
-            self.scheduler.on_progress(view, tokens)
+        view = self._view(ids)
+        reported = self._table["reported_tokens"]
+        tokens = view.generated_tokens - reported[ids]
+        reported[ids] = view.generated_tokens
+        self.scheduler.on_progress(view, tokens)
 
     def _renew_reviews(self, view: RequestView, now_s: float) -> None:
         """When the scheduler wants to be asked about these requests again."""
         count = len(view)
-        more = _each(self.scheduler.review_tokens(view, now_s), count)
-        at_s = _each(self.scheduler.review_at(view, now_s), count)
-        whole = np.maximum(np.ceil(np.where(np.isfinite(more), more, 0.0)), 1.0).astype(np.int64)
-        tokens = np.where(np.isfinite(more), view.generated_tokens + whole, NEVER)
-        at_s = np.where(at_s > now_s, at_s, math.inf)
+        more = at_s = np.full(count, math.inf)
+        if self._reviews_tokens:
+            more = per_request(self.scheduler.review_tokens(view, now_s), count)
+        if self._reviews_time:
+            at_s = per_request(self.scheduler.review_at(view, now_s), count)
+            at_s = np.where(at_s > _reach_s(now_s), at_s, math.inf)
+        tokens = whole_tokens(more, view.generated_tokens)
         set_reviews(self._table, self._state, view.ids, tokens, at_s)
         if self._reviews_time:
-            for time_s, i in zip(at_s.tolist(), view.ids.tolist(), strict=True):
-                if time_s < math.inf:
-                    heapq.heappush(self._alarms, (time_s, i))
-            self._set_alarm()
-
-    def _ringing(self, now_s: float) -> np.ndarray:
-        """Requests here whose review by time is due, each once, in order of their rows."""
-        ringing: list[int] = []
-        while self._alarms and self._alarms[0][0] <= reach_s(now_s):
-            time_s, i = heapq.heappop(self._alarms)
-            row = self._table[i]
-            if row["review_s"] == time_s and row["status"] in (WAITING, RUNNING):
-                row["review_s"] = math.inf
-                ringing.append(i)
-        self._set_alarm()
-        return np.array(sorted(ringing), dtype=np.int64)
-
-    def _set_alarm(self) -> None:
-        while self._alarms:
-            time_s, i = self._alarms[0]
-            row = self._table[i]
-            if row["review_s"] == time_s and row["status"] not in (COMPLETED, CANCELLED):
-                break
-            heapq.heappop(self._alarms)
-        self._state[0]["next_review_s"] = self._alarms[0][0] if self._alarms else math.inf
+            self._alarms.set_all(view.ids, at_s)
+            self._state_view["next_review_s"] = self._alarms.next_s()
 
     def _row(self, row: int, counter: str) -> np.ndarray:
-        return self._arrays.lists[row, : self._state[0][counter]].copy()
+        return self._arrays.lists[row, : self._state_view[counter]].copy()
 
     def _running(self) -> RequestView:
         return self._view(self._row(ROW_RUNNING, "num_running"))
 
     def _waiting(self) -> np.ndarray:
-        ids = np.empty(int(self._state[0]["num_waiting"]), dtype=np.int64)
+        ids = np.empty(int(self._state_view["num_waiting"]), dtype=np.int64)
         waiting_ids(self._table, self._state, ids)
         return ids
 
@@ -312,13 +321,15 @@ class Governor:
         return RequestView(ids, self._facts, self._table, self._state)
 
 
-def _each(values: object, count: int) -> np.ndarray:
-    """One float64 a request, whether the scheduler gave one for each or one for all."""
-    array = np.asarray(values, dtype=np.float64)
-    if array.shape == (count,):
-        return array
-    return np.broadcast_to(array, (count,)).copy()
+def _reach_s(now_s: float) -> float:
+    """Latest time that counts as now: `spans.reach_s`, which only kernels can call."""
+    return now_s + RELATIVE_TOLERANCE * now_s + ABSOLUTE_TOLERANCE_S
 
 
-def _one(value: object) -> float:
-    return float(np.asarray(value, dtype=np.float64).reshape(-1)[0])
+def _places(ids: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Where each of `ids` stands in `chosen` (both int64), float64; infinite where it does not."""
+    if not len(chosen):
+        return np.full(len(ids), math.inf)
+    order = np.argsort(chosen)
+    found = np.minimum(np.searchsorted(chosen[order], ids), len(chosen) - 1)
+    return np.where(chosen[order[found]] == ids, order[found].astype(np.float64), math.inf)

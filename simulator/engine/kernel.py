@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from simulator.engine.admission import could_be_admitted
+from simulator.engine.asking import head_fits
 from simulator.engine.blocks import decoded_tokens
 from simulator.engine.caching import head_may_hit_more
 from simulator.engine.closing import close_span, emit_late, land_flight
@@ -15,7 +16,7 @@ from simulator.engine.prefix_cache import room_to_run
 from simulator.engine.queueing import drop_cancelled
 from simulator.engine.request import NONE, REJECTED
 from simulator.engine.sampling import forget_in_flight, note, sample_until
-from simulator.engine.scheduler import long_threshold, schedule, schedules_nothing
+from simulator.engine.scheduler import long_threshold, prefills_held, schedule, schedules_nothing
 from simulator.engine.spans import (
     blocks_taken,
     boundary_at,
@@ -44,6 +45,7 @@ from simulator.engine.state import (
     ON_EVICTION,
     ON_FINISH,
     ON_REVIEW,
+    ON_SELECT,
     OPEN,
     ROW_RUNNING,
     ROW_TOKENS,
@@ -110,8 +112,7 @@ def advance(
             if s.num_late > 0:  # nobody can take these tokens back any more
                 s.flight_tokens += s.num_late
                 emit_late(s, req, lists, s.start_s)
-            asks = must_ask(s, req, lists)
-            s.event = 0
+            asks = must_ask(s, req, lists, phases, kv)
             s.stage = ASKED
             if asks:
                 return -float(ASK_EVENTS)
@@ -153,20 +154,32 @@ def open_boundary(s: Record) -> None:
 
 
 @kernel
-def must_ask(s: Record, req: Array, lists: Array) -> bool:
-    """Whether something has happened that the scheduler wants to be asked about."""
+def must_ask(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -> bool:
+    """Whether something has happened that the scheduler wants to be asked about.
+
+    Who makes way for the first of the queue is a question only while that does not fit.
+    """
+    event: bool = s.event
+    s.event = 0
     if s.asks == 0:
         return False
     if s.num_finished > 0 and s.asks & ON_FINISH:
         return True
     if s.num_waiting == 0:
         return False
-    if s.asks & ON_REVIEW and review_is_due(s, req, lists):
+    if event and s.asks & ON_SELECT:
         return True
-    if not s.event:
+    if event and s.asks & ON_ADMISSION and s.num_waiting > 1 and s.num_running < s.seat_limit:
+        return True
+    displace = event and s.asks & ON_DISPLACE
+    if not displace and not (s.asks & ON_REVIEW and review_is_due(s, req, lists)):
         return False
-    seats = s.num_running < s.seat_limit
-    return bool(s.asks & ON_DISPLACE or (s.asks & ON_ADMISSION and seats))
+    free = s.free_blocks - phases[s.n % s.block_size]
+    budget = s.max_num_batched_tokens - s.num_decodes
+    blocked = prefills_held(s) or not head_fits(s, req, kv, free, budget)
+    if displace and not blocked:
+        s.event = 1  # whoever is first then has not been asked about
+    return blocked
 
 
 @kernel
@@ -258,7 +271,7 @@ def could_matter(
     s: Record, req: Array, lists: Array, phases: Array, kv: Kv, i: int, j: int
 ) -> bool:
     """Whether the arrival of request i could change the batch at boundary j of the span."""
-    if s.asks & ON_DISPLACE or s.prefill_interval > 1:
+    if s.asks & (ON_DISPLACE | ON_SELECT) or s.prefill_interval > 1:
         return True
     if s.asks & ON_ADMISSION and s.num_running < s.seat_limit:
         return True

@@ -72,6 +72,7 @@ REQUEST = np.dtype(
         ("review_s", "f8"),  # time at which it is asked again, or infinite
         ("reserve_tokens", "i8"),  # KV an admission must find room for, besides that of others
         ("queued_since_s", "f8"),
+        ("reported_tokens", "i8"),  # output tokens that it has been told of
         ("heap_child", "i8"),  # the heap of waiting requests, where ranks order them
         ("heap_next", "i8"),
         ("heap_previous", "i8"),

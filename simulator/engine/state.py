@@ -26,7 +26,7 @@ OPEN, ASKED, PROMPTS_PASS, RUNNING_PASS, WAITING_PASS, DECIDED = range(6)
 ASK_EVENTS, ASK_VICTIM, ASK_RANKS, ASK_ROOM = 201, 202, 203, 204
 
 # What a scheduler wants to be asked, or to hear of (`STATE.asks`).
-ON_FINISH, ON_REVIEW, ON_DISPLACE, ON_ADMISSION, ON_EVICTION = 1, 2, 4, 8, 16
+ON_FINISH, ON_REVIEW, ON_DISPLACE, ON_ADMISSION, ON_EVICTION, ON_SELECT = 1, 2, 4, 8, 16, 32
 
 # Who is preempted: the last admitted, the one of the highest rank, or whom the scheduler names.
 VICTIM_LAST, VICTIM_WORST, VICTIM_TOLD = range(3)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.engine.asking import observe
+from simulator.engine.request import RUNNING
 from simulator.facts import RequestFacts
 
 Ints = NDArray[np.int64]
@@ -21,18 +21,17 @@ class RequestView:
     ids: rows of the run's requests, int64[k]; all columns follow their order. `generated_tokens`
     counts output tokens; `answer_tokens` those of them that are answer; `kv_tokens` is what a
     request holds of the KV cache. Times are in seconds, NaN where it has not come to that.
-    There is no column of true lengths, and asking for one raises AttributeError.
+    There is no column of true lengths, and asking for one raises AttributeError. A view is good
+    until the method that it was handed to returns.
     """
 
     def __init__(
         self, ids: Ints, facts: RequestFacts, table: np.ndarray, state: np.ndarray
     ) -> None:
         self.ids = ids
-        self._facts = facts
-        self._table = table
-        self._ints: Any = np.empty((3, len(ids)), dtype=np.int64)
-        self._floats: Any = np.empty((4, len(ids)), dtype=np.float64)
-        observe(table, state, ids, self._ints, self._floats)
+        self._facts, self._table, self._state = facts, table, state
+        self._seen: tuple[Ints, Floats] | None = None  # looked up when first asked for
+        self._predicted: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -44,58 +43,71 @@ class RequestView:
 
     def take(self, places: Any) -> RequestView:
         """The requests at `places` (a mask or indices) of this view."""
-        part = object.__new__(RequestView)
-        part.ids = self.ids[places]
-        part._facts, part._table = self._facts, self._table
-        part._ints, part._floats = self._ints[:, places], self._floats[:, places]
+        part = RequestView(self.ids[places], self._facts, self._table, self._state)
+        if self._seen is not None:
+            part._seen = self._seen[0][:, places], self._seen[1][:, places]
+        if self._predicted is not None:
+            part._predicted = self._predicted[places]
         return part
+
+    def _observed(self) -> tuple[Any, Any]:
+        if self._seen is None:
+            count = len(self.ids)
+            ints = np.empty((3, count), dtype=np.int64)
+            floats = np.empty((2, count), dtype=np.float64)
+            observe(self._table, self._state, self.ids, ints, floats)
+            self._seen = ints, floats
+        return self._seen
 
     @property
     def generated_tokens(self) -> Ints:
         """Output tokens so far, int64[k]."""
-        column: Ints = self._ints[0]
+        column: Ints = self._observed()[0][0]
         return column
 
     @property
     def answer_tokens(self) -> Ints:
         """Answer tokens so far, int64[k]."""
-        column: Ints = self._ints[1]
+        column: Ints = self._observed()[0][1]
         return column
 
     @property
     def thinking(self) -> NDArray[np.bool_]:
         """Whether no answer token has come yet, bool[k]."""
-        return np.asarray(self._ints[1] == 0)
+        return np.asarray(self.answer_tokens == 0)
 
     @property
     def kv_tokens(self) -> Ints:
         """Tokens of the request in the replica's KV cache, int64[k]."""
-        column: Ints = self._ints[2]
-        return column
-
-    @property
-    def arrival_s(self) -> Floats:
-        """When it arrived, float64[k]."""
-        column: Floats = self._floats[0]
-        return column
-
-    @property
-    def queued_since_s(self) -> Floats:
-        """When it last joined the waiting queue, float64[k]."""
-        column: Floats = self._floats[1]
+        column: Ints = self._observed()[0][2]
         return column
 
     @property
     def first_token_s(self) -> Floats:
         """When it gave its first token, float64[k]."""
-        column: Floats = self._floats[2]
+        column: Floats = self._observed()[1][0]
         return column
 
     @property
     def first_answer_s(self) -> Floats:
         """When it gave its first answer token, float64[k]."""
-        column: Floats = self._floats[3]
+        column: Floats = self._observed()[1][1]
         return column
+
+    @property
+    def running(self) -> NDArray[np.bool_]:
+        """Whether it has a seat, bool[k]."""
+        return np.asarray(self._table["status"][self.ids] == RUNNING)
+
+    @property
+    def arrival_s(self) -> Floats:
+        """When it arrived, float64[k]."""
+        return np.asarray(self._table["arrival_s"][self.ids])
+
+    @property
+    def queued_since_s(self) -> Floats:
+        """When it last joined the waiting queue, float64[k]."""
+        return np.asarray(self._table["queued_since_s"][self.ids])
 
     @property
     def prompt_tokens(self) -> Ints:
@@ -142,10 +154,12 @@ class RequestView:
         """How often it has been preempted, int64[k]."""
         return np.asarray(self._table["preemptions"][self.ids])
 
-    @cached_property
+    @property
     def predicted_tokens(self) -> Floats:
         """Output tokens in all that the predictor expects, float64[k]."""
-        return self._facts.predictor.total_tokens(self.ids, self.generated_tokens)
+        if self._predicted is None:
+            self._predicted = self._facts.predictor.total_tokens(self.ids, self.generated_tokens)
+        return self._predicted
 
     @property
     def predicted_remaining_tokens(self) -> Floats:

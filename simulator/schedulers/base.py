@@ -24,6 +24,18 @@ if TYPE_CHECKING:
     from simulator.facts import RequestFacts
 
 
+EPOCH_S = 1e9
+"""Longer than any run (seconds): a rank less this comes before all others, plus this after them."""
+
+
+def has_come(time_s: ArrayLike, now_s: float) -> np.ndarray:
+    """Whether times (seconds) have come; False where one is NaN.
+
+    With the clock's tolerance, as a review may be due so much before its time.
+    """
+    return np.asarray(time_s, dtype=np.float64) <= now_s + 1e-9 * now_s + 1e-12
+
+
 class Action(IntEnum):
     """What becomes of a running request that the scheduler was asked about."""
 
@@ -45,14 +57,18 @@ class Scheduler(Policy):
     """
 
     rank_changes: ClassVar[Literal["never", "running", "always"]] = "never"
-    """When a rank must be asked for again: never; when a request goes back to the queue; or for all
-    waiting requests whenever one of them could be admitted."""
+    """When a rank must be asked for: at the arrival only; also when a request that ran goes back to
+    the queue; or for all that wait, together, whenever one of several could be admitted."""
 
     reviews_on: ClassVar[frozenset[Literal["phase_change"]]] = frozenset()
     """`phase_change`: a review is due when a request has given its first answer token."""
 
     keeps_arrival_order: ClassVar[bool] = False
     """vLLM's fcfs: no ranks; first come, first served, and the last admitted is preempted."""
+
+    foresees: ClassVar[bool] = False
+    """What it says of a request at its arrival follows from that request alone, whatever else there
+    is. It may then be asked about many at once, before they arrive: `now_s` is float64[k]."""
 
     when_displaced: ClassVar[Action] = Action.RECOMPUTE
     """What becomes of a running request that `displace` or `select` pushes out."""
@@ -80,7 +96,8 @@ class Scheduler(Policy):
     def displace(self, candidate: RequestView, running: RequestView, now_s: float) -> int | None:
         """May the first of the queue, which does not fit, push out a running request?
 
-        Returns whose place in `running` it gets, or None. Asked again until it fits.
+        Returns whose place in `running` it gets, or None. Asked again until it fits; if it never
+        does, nobody is pushed out.
         """
         raise NotImplementedError
 
@@ -97,9 +114,10 @@ class Scheduler(Policy):
         return np.inf
 
     def review_at(self, view: RequestView, now_s: float) -> ArrayLike:
-        """Time (seconds) at which it is asked again, running or waiting; infinite for never.
+        """Time (seconds) at which it is asked again; infinite for never.
 
-        A waiting request is then ranked anew.
+        A time that was set for a waiting request is forgotten when it gets a seat, and one of a
+        running request when it loses it. A waiting request is then ranked anew.
         """
         return np.inf
 
@@ -107,7 +125,8 @@ class Scheduler(Policy):
         """Reviews of running requests are due: an `Action` for each.
 
         Anything but KEEP is done only if a waiting request needs the seat and ranks before it; the
-        rank is asked for again first. While nobody waits, no review is due.
+        rank is asked for again first. While nobody waits, or the first of the queue fits, no review
+        is due.
         """
         return Action.KEEP
 
@@ -119,9 +138,10 @@ class Scheduler(Policy):
         """Requests have arrived."""
 
     def on_progress(self, view: RequestView, tokens: np.ndarray) -> None:
-        """Requests have given `tokens` (int64[k]) output tokens since last heard of.
+        """Requests have given `tokens` (int64[k]) output tokens since last heard of, maybe none.
 
-        Called before any other question.
+        All that have a seat, or had one and have left: before anything else is asked at an
+        iteration boundary, though not at an arrival.
         """
 
     def on_finish(self, view: RequestView, now_s: float) -> None:
