@@ -74,9 +74,15 @@ def content_paths(
         answer_tokens,
         segments.highest_id + 1,
     )
-    nodes, count, leaf = content_tree(first_piece, segment, offset, end, blocks, block_size)
+    nodes, count, leaf = content_tree(
+        first_piece, segment, offset, end, blocks, block_size, _hash_bits(n)
+    )
     start, node, end_block, shared = _paths(nodes[:count], leaf, blocks)
     return ContentPaths(start, node, end_block, shared, count)
+
+
+def _hash_bits(n: int) -> int:
+    return max(n - 1, 1).bit_length()
 
 
 @entry

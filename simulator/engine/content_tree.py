@@ -68,7 +68,7 @@ def stream_pieces(
             begins = 0
             if j >= first_piece[i]:
                 before = end[j - 1] if j > first_piece[i] else 0
-                begins = offset[j] + end[j] - before
+                begins = end[j] - before  # of a prompt's piece, which begins at offset 0
             segment[m], offset[m], end[m] = name, begins, total
             m += 1
     first_piece[n] = m
@@ -148,20 +148,23 @@ def _fill(d: Record, owner: int, piece: int, lo: int, hi: int, parent: int) -> N
 
 @entry
 def content_tree(
-    first_piece: Array, segment: Array, offset: Array, end: Array, blocks: Array, size: int
+    first_piece: Array,
+    segment: Array,
+    offset: Array,
+    end: Array,
+    blocks: Array,
+    size: int,
+    bits: int,
 ) -> tuple[Array, int, Array]:
     """Insert all streams: the nodes, how many there are, and for each stream where to look for it.
 
     A child is found by a hash of its parent and its first block; what it leads to is compared. A
     node is split where a stream leaves it, and the lower part stays itself, so that its children
-    need not move. A leaf that a stream only goes on from grows.
+    need not move. A leaf that a stream only goes on from grows. There are 2^bits hash chains.
     """
     n = len(blocks)
     nodes = np.empty(2 * n, dtype=NODE)
     leaf = np.full(n, NONE, dtype=np.int32)
-    bits = 4
-    while 1 << bits < n:
-        bits += 1
     heads = np.full(1 << bits, NONE, dtype=np.int32)
     mask = (1 << bits) - 1
     count = 0

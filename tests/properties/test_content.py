@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.engine import content
 from simulator.engine.content import content_paths
 from simulator.prefix import PromptSegments
 
@@ -49,9 +50,16 @@ def common_path(a, b):
 
 
 @settings(max_examples=400, deadline=None)
-@given(workloads())
-def test_blocks_are_shared_if_and_only_if_their_tokens_are_equal(case):
+@given(workloads(), st.booleans())
+def test_blocks_are_shared_if_and_only_if_their_tokens_are_equal(case, crowded):
     (prompts, outputs, generated), block_size = case
+    with pytest.MonkeyPatch.context() as patch:
+        if crowded:  # all nodes in one hash chain: equal means compared, not hashed alike
+            patch.setattr(content, "_hash_bits", lambda n: 0)
+        compare(prompts, outputs, generated, block_size)
+
+
+def compare(prompts, outputs, generated, block_size):
     n = len(prompts)
     streams = [stream(i, prompts[i], outputs[i], generated[i]) for i in range(n)]
     paths = tree_of(prompts, outputs, generated, block_size)
@@ -88,6 +96,15 @@ def test_a_conversation_that_keeps_everything_is_one_run():
     assert [end for _, end in fourth] == [2, 3, 9]
     assert third[:2] == fourth[:2]
     assert third[2][0] != fourth[2][0]
+
+
+def test_output_goes_on_where_its_segment_ended_in_the_prompt():
+    # 8 tokens of segment 1, 4 of segment 0, and then segment 1 from token 8, or from token 0 again.
+    prompts = [[(1, 8), (0, 4)], [(1, 8), (0, 4)], [(1, 8), (0, 4), (1, 8)]]
+    paths = tree_of(prompts, [(1, 1), (-1, 1), (-1, -1)], [(4, 4), (0, 4), (0, 0)], 4)
+    assert paths.shared_blocks.tolist() == [4, 4, 3]
+    assert common_path(path(paths, 0), path(paths, 1)) == 4
+    assert common_path(path(paths, 0), path(paths, 2)) == 3
 
 
 def test_without_segments_nothing_is_shared():

@@ -188,16 +188,19 @@ def test_what_was_split_is_joined_again():
 
 
 def test_a_hit_across_nodes_is_one_hold_even_after_a_join():
-    # The second node follows the first, which was split while in use, and joined at the end.
-    cache = cache_of([[(0, 160), (1, 160)], [(0, 160), (2, 160)], [(0, 160), (1, 160)]], 1_000)
-    cache.admit(0, 0, 20, 20)
-    cache.look_up(1, 4)
-    cache.admit(1, 4, 0, 4)
-    cache.release(1)
+    # Three nodes, of which the second was split while in use, and joined at the end.
+    prompt = [(0, 160), (1, 160), (2, 160)]
+    others = [[(0, 160), (1, 160), (3, 160)], [(0, 160), (4, 160)]]
+    cache = cache_of([prompt, prompt, *others], 1_000)
+    cache.admit(0, 0, 30, 30)
+    assert cache.look_up(2, 14) == (14, 0)
+    cache.admit(2, 14, 0, 14)
+    assert extents_of(cache) == 4
+    cache.release(2)
     cache.release(0)
-    assert extents_of(cache) == 2
-    assert cache.look_up(2, 19) == (19, 19)
-    cache.admit(2, 19, 1, 20)
+    assert extents_of(cache) == 3
+    assert cache.look_up(1, 29) == (29, 29)
+    cache.admit(1, 29, 1, 30)
     assert holds_of(cache) == 1
 
 
