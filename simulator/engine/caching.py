@@ -33,13 +33,19 @@ def settle(s: Record, req: Array, kv: Kv, i: int, scheduled: int) -> None:
 
 
 @kernel
-def settle_shared(s: Record, req: Array, lists: Array, kv: Kv) -> None:
-    """Register what running requests have filled and another request could look for."""
+def settle_shared(s: Record, req: Array, lists: Array, kv: Kv, decided: bool) -> None:
+    """Register what running requests have filled and another request could look for.
+
+    `decided`: with the iteration being decided, of which they have got their tokens.
+    """
     for position in range(s.num_running - s.num_admitted):
         i = lists[ROW_RUNNING, position]
         r = req[i]
         if r.registered_blocks < r.shared_blocks:
-            settle(s, req, kv, i, 1 if s.pure else min(lists[ROW_TOKENS, position], 1))
+            scheduled = 0
+            if decided:
+                scheduled = 1 if s.pure else min(lists[ROW_TOKENS, position], 1)
+            settle(s, req, kv, i, scheduled)
 
 
 @kernel

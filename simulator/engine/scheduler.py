@@ -84,6 +84,8 @@ def schedule(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -> int:
             and s.num_running <= s.max_num_batched_tokens
             and phases[s.n % s.block_size] <= s.free_blocks
         )
+        if s.prefix_caching and not s.pure:  # before prompts register what these may have filled
+            settle_shared(s, req, lists, kv, False)
         s.may_admit = s.batching != STATIC or s.num_running == 0
         s.stage = PROMPTS_PASS if s.batching == PREFILL_FIRST else RUNNING_PASS
     if s.stage == PROMPTS_PASS:
@@ -202,7 +204,7 @@ def schedule_waiting(s: Record, req: Array, lists: Array, kv: Kv) -> int:
     """
     promised = 0
     if s.prefix_caching and s.num_waiting > 0:
-        settle_shared(s, req, lists, kv)
+        settle_shared(s, req, lists, kv, True)
     while s.num_waiting > 0:
         i = next_up(s)
         budget = s.budget_left
