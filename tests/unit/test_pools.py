@@ -50,10 +50,9 @@ def requests(rows: slice = slice(None)) -> np.ndarray:
 
 
 def run(*pools: PoolPlan, table: np.ndarray | None = None) -> Outcome:
-    replicas = sum(pool.num_replicas for pool in pools)
     cluster = Cluster(
         requests() if table is None else table,
-        RoundRobin(replicas),
+        RoundRobin(),
         pools,
         sample_interval_s=0.5,
         marks_s=(3.0, 20.0),
