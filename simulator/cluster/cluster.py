@@ -157,17 +157,12 @@ class Cluster:
         return reason
 
     def _offer(self, replica: int, i: int) -> str | None:
-        """Offer request i to a replica; why it is refused, and by which pools if there are some."""
+        """Offer request i to a replica; why it is refused, as it would be by any other one."""
         reason = self.replicas[replica].offer(i)
         if reason is None:
             self._dispatcher.sent(i, replica)
         if reason is None or len(self.pools) == 1:
             return reason
-        prompt, cap = self.requests["prompt_tokens"][i], self.requests["max_tokens"][i]
-        if any(plan.fits(prompt, cap) for plan in self.pools):
-            return (
-                f"{reason} of pool {self.pools[self.pool_id[replica]].name}, which the router chose"
-            )
         return f"{reason} of every pool"
 
     def _listen(self) -> None:

@@ -41,7 +41,8 @@ def look(states: Array, phases: Array, counts: Array, levels: Array, t_s: float)
         if t_s < levels[GOOD_UNTIL, r]:
             continue
         s = states[r]
-        if counts[SPAN, r] != s.spans or not move_on(s, phases[r], counts, levels, r, t_s):
+        same_span = s.phase == IN_SPAN and counts[SPAN, r] == s.spans
+        if not (same_span and move_on(s, phases[r], counts, levels, r, t_s)):
             note(s, phases[r], scratch[0], t_s)
             look_anew(s, scratch[0], counts, levels, r, t_s)
         groups = s.kv_groups_full + s.kv_groups_window

@@ -50,14 +50,14 @@ def advance_due(
     """
     for r in range(len(wake_s)):
         if wake_s[r] < horizon_s:
-            if spans <= 0:
-                return MORE
             arguments: KernelArrays = replicas[r]
             before = arguments[0][0].spans
             wake_s[r] = advance(req, *arguments, horizon_s, False, spans, check)
             spans -= arguments[0][0].spans - before
             if wake_s[r] < 0.0:
                 return r
+            if wake_s[r] < horizon_s:  # it has used them up
+                return MORE
     return DONE
 
 

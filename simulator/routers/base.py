@@ -109,13 +109,18 @@ class Snapshot:
         return replace(self, **columns)
 
 
+# In words of its own, because pydantic reads the line below a field in its own class only.
+_DELAY = (
+    "Seconds for which the router goes on with what it knows of replicas: a snapshot is retaken at"
+    " the first decision so long after the last one."
+)
+
+
 @dataclass(eq=False, kw_only=True)
 class Router(Policy):
     """Chooses a replica for each request, at its arrival, blind to how long it will think."""
 
-    snapshot_delay_s: Annotated[float, Field(ge=0.0)] = 0.0
-    """Seconds for which the router goes on with what it knows of replicas: a snapshot is retaken at
-    the first decision so long after the last one."""
+    snapshot_delay_s: Annotated[float, Field(ge=0.0, description=_DELAY)] = 0.0
 
     needs_snapshot: ClassVar[bool] = True
     """False of a router that looks at no figure of replicas: none are gathered for it."""

@@ -26,9 +26,9 @@ class PrefixAffinity(Router):
     cache_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
     """Share of the prompt that must match for the replica to be chosen for it."""
     balance_abs_threshold: Annotated[int, Field(ge=0)] = 64
-    """Loads are unequal when the most and the fewest requests are further apart than this ..."""
+    """Loads are unequal only if the most and the fewest requests are further apart than this."""
     balance_rel_threshold: Annotated[float, Field(ge=1.0)] = 1.5
-    """... and the most are above this many times the fewest."""
+    """Loads are unequal only if the most requests are above this many times the fewest."""
     max_tree_tokens: Annotated[int, Field(ge=1)] = 2**24
     """Tokens of prompts that are remembered of each replica."""
 
