@@ -294,19 +294,7 @@ def allocate(
         phases=phases,
         kv=_prefix_cache(s, paths if config.enable_prefix_caching else None),
         token_s=np.ascontiguousarray(cost.token_s, dtype=np.float64),
-        seq_s=np.ascontiguousarray(
-            np.stack(
-                [
-                    cost.seq_s,
-                    cost.decode_fixed_s,
-                    cost.decode_context_s,
-                    cost.decode_window_s,
-                    cost.mixed_context_s,
-                    cost.floor_s,
-                ]
-            ),
-            dtype=np.float64,
-        ),
+        seq_s=cost.by_requests_s,
         itl=np.zeros((SLICES + 1, NUM_BINS), dtype=np.int64) if itl is None else itl,
         samples=np.zeros(MAX_SAMPLES, dtype=SAMPLE),
         marks=marks,
