@@ -33,9 +33,15 @@ def new_list(arguments: Any) -> Any:
 
 
 @entry
-def append(replicas: Any, arguments: Any) -> None:
-    """Add one replica's arrays; compiled, so that no process has to compile it."""
-    replicas.append(arguments)
+def put(replicas: Any, index: int, arguments: Any) -> None:
+    """Set replica `index`'s arrays, the next one's or others than it had.
+
+    Compiled here and cached, so that no process has to compile the list's own methods.
+    """
+    if index == len(replicas):
+        replicas.append(arguments)
+    else:
+        replicas[index] = arguments
 
 
 @entry
@@ -80,10 +86,9 @@ class RunningAhead(Clock):
         self._wake_s = np.full(len(replicas), math.inf)
         for replica in replicas:
             replica.wakes = self._wake_s
-        arguments = [replica.arrays.arguments() for replica in replicas]
-        self._arguments = new_list(arguments[0])
-        for one in arguments[1:]:
-            append(self._arguments, one)
+        self._arguments = new_list(replicas[0].arrays.arguments())
+        for index, replica in enumerate(replicas):
+            put(self._arguments, index, replica.arrays.arguments())
 
     def release(self) -> None:
         """Each replica goes on by itself."""
@@ -109,4 +114,6 @@ class RunningAhead(Clock):
             if answer == MORE:
                 self.timeout(max(float(self._wake_s.min()) - self.now, 0.0))
                 return
-            self._replicas[answer].answer(int(-self._wake_s[answer]))
+            replica = self._replicas[answer]
+            if replica.answer(int(-self._wake_s[answer])):
+                put(self._arguments, answer, replica.arrays.arguments())

@@ -16,6 +16,7 @@ from simulator.engine.replica import Replica
 from simulator.engine.request import COMPLETED, REJECTED, new_requests
 from simulator.errors import IntegrityError
 from simulator.facts import RequestFacts
+from simulator.prefix import PromptSegments
 from simulator.routers.base import Router, Snapshot
 from simulator.routers.least_outstanding import LeastOutstanding
 from simulator.routers.round_robin import RoundRobin
@@ -197,6 +198,27 @@ def test_running_ahead_together_changes_nothing(window_end_s, async_scheduling):
     assert next(ahead.clock._eid) < (0.5 if window_end_s == np.inf else 1.0) * next(
         single.clock._eid
     )
+
+
+def test_prefix_caches_grow_while_running_ahead():
+    """An array of the replica is replaced then."""
+    lists = [[(k % 7, 40), (100 + k % 60, 60), (1000 + k, 20)] for k in range(240)]
+    segments = PromptSegments.from_lists(lists)
+    pool = a_pool(2, num_gpu_blocks=900, enable_prefix_caching=True)
+    outcomes = []
+    for router in (LeastOutstanding(), Listening()):
+        table = new_requests(np.arange(240) * 0.05, segments.prompt_tokens(), 50)
+        cluster = cluster_of(router, pool, table=table, segments=segments, check_integrity=True)
+        sizes = [len(replica.arrays.kv[0]) for replica in cluster.replicas]
+        outcomes.append(cluster.run())
+        assert all(
+            len(replica.arrays.kv[0]) > size
+            for replica, size in zip(cluster.replicas, sizes, strict=True)
+        )
+    one, other = outcomes
+    same_records(one.requests, other.requests)
+    same_records(one.states, other.states)
+    assert one.states["prefix_hit_tokens"].min() > 1000
 
 
 def test_schedulers_that_are_asked_run_ahead_too():
