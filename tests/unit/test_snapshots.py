@@ -1,6 +1,8 @@
 """What routers are shown of replicas, against other ways to find it out."""
 
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ from simulator.cluster import snapshots
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.pool import PoolPlan
 from simulator.engine.config import EngineConfig
-from simulator.engine.request import COMPLETED, new_requests
+from simulator.engine.request import COMPLETED, ON_GPU, WAITING, new_requests
 from simulator.facts import RequestFacts
 from simulator.routers.base import Router, Snapshot
+from simulator.schedulers.base import Action, Scheduler
+from simulator.schedulers.fcfs import Fcfs
 from simulator.testing import linear_cost
 from tests.routers_support import Guess
 
@@ -49,7 +53,7 @@ def facts_of(requests: np.ndarray, predicted: np.ndarray) -> RequestFacts:
     return replace(plain, predictor=Guess(predicted))
 
 
-def watch(seed=0, router=None, requests=None, tight=False, **options):
+def watch(seed=0, router=None, requests=None, tight=False, scheduler=Fcfs, **options):
     """A cluster that has run, with few blocks if `tight`, and the router that watched it."""
     requests = requests_of(seed) if requests is None else requests
     options = {"num_gpu_blocks": 66 if tight else 400, "block_size": 8} | options
@@ -62,7 +66,7 @@ def watch(seed=0, router=None, requests=None, tight=False, **options):
     cluster = Cluster(
         requests,
         router,
-        [PoolPlan("pool", config, cost, REPLICAS)],
+        [PoolPlan("pool", config, cost, REPLICAS, scheduler)],
         sample_interval_s=1e9,
         facts=facts,
         check_integrity=True,
@@ -170,6 +174,52 @@ def test_a_request_that_outlives_its_prediction_counts_one_token():
     ).run()
     # One token every 0.1 s: by 1.0 s there are 10, by 2.0 s 20 of the first, 10 of the second.
     assert [seen.predicted_left[0] for seen in router.seen] == [0.0, 20.0, 11.0]
+
+
+@dataclass(eq=False)
+class InTurns(Scheduler):
+    """Whoever has 15 tokens more goes back to the queue, with its KV cache or without."""
+
+    rank_changes: ClassVar[str] = "running"
+    park: bool = True
+
+    def rank(self, view, now_s):
+        return view.generated_tokens
+
+    def review_tokens(self, view, now_s):
+        return 15
+
+    def on_review(self, view, now_s):
+        return Action.PARK if self.park else Action.RECOMPUTE
+
+
+@pytest.mark.parametrize("async_scheduling", [False, True])
+@pytest.mark.parametrize("scheduler", [Fcfs, InTurns, partial(InTurns, park=False)])
+def test_waiting_tokens_are_those_of_the_queue_that_hold_no_block(
+    monkeypatch, scheduler, async_scheduling
+):
+    table = requests_of(6)
+    table["arrival_s"] *= 0.4
+    parked = 0
+    take = snapshots.Snapshots.take
+
+    def take_and_count(self, t_s):
+        nonlocal parked
+        take(self, t_s)
+        for replica in range(REPLICAS):
+            there = table[(table["replica"] == replica) & (table["status"] == WAITING)]
+            keeps = there["keeps"] == ON_GPU
+            known = there["prompt_tokens"] + there["generated_tokens"]
+            held = np.where(keeps, there["computed_tokens"], 0)
+            assert self.view.waiting_tokens[replica] == (known - held).sum()
+            assert self.view.num_waiting[replica] == len(there)
+            parked += int(keeps.sum())
+
+    monkeypatch.setattr(snapshots.Snapshots, "take", take_and_count)
+    watch(0, None, table, tight=True, scheduler=scheduler, async_scheduling=async_scheduling)
+    assert (table["status"] == COMPLETED).all()
+    assert table["preemptions"].sum() > 5
+    assert (parked > 10) == (scheduler is InTurns)
 
 
 def test_without_predictions_nothing_is_known_to_be_left():
