@@ -83,7 +83,7 @@ def simulate(n: int, rate_rps: float | None, scale: int = 1, seed: int = 0) -> t
     end_s = float(requests["arrival_s"][-1])
     cluster = Cluster(
         requests,
-        RoundRobin(1),
+        RoundRobin(),
         [PoolPlan("main", config, cost)],
         sample_interval_s=max(end_s / 1000, 0.01),
         marks_s=(0.0,),

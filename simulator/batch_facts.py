@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from simulator.difficulty import NoisyClassifier
 from simulator.facts import LengthPredictor, RequestFacts
 from simulator.labels import first_request_of_query
 from simulator.predictors import Truth
@@ -15,12 +17,17 @@ from workloads.batch import RequestBatch
 
 
 def facts_of(
-    batch: RequestBatch, slo: Mapping[str, float], predictor: LengthPredictor | None
+    batch: RequestBatch,
+    slo: Mapping[str, float],
+    predictor: LengthPredictor | None,
+    *,
+    origin: NDArray[np.int64] | None = None,
 ) -> RequestFacts:
     """What policies may know of the requests of `batch`.
 
     `slo`: the experiment's latency targets, seconds by name; a class's own take their place. The
     last token of a request is due within its e2el target. `predictor` None predicts nothing.
+    `origin`: int64[n], the rows that the requests had when they were drawn, if they have moved.
     """
     plain = RequestFacts.plain(batch.prompt_tokens, batch.max_tokens)
     targets = [batch.class_slo.get(name, slo).get("e2el_s", math.inf) for name in batch.class_names]
@@ -37,6 +44,9 @@ def facts_of(
         priority=np.array(priorities, dtype=np.int64)[batch.class_id],
         due_s=np.array(targets)[batch.class_id],
         predictor=predictor or plain.predictor,
+        segments=batch.segments,
+        classifier=None if batch.difficulty is None else NoisyClassifier(batch.difficulty, origin),
+        origin=origin,
     )
 
 

@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.prefix import PromptSegments
+
 
 class LengthPredictor(Protocol):
     """Guesses how long requests will be (`simulator.predictors`)."""
@@ -21,6 +23,19 @@ class LengthPredictor(Protocol):
         """
 
 
+class DifficultyClassifier(Protocol):
+    """Tells hard queries from easy ones, not always rightly (`simulator.difficulty`)."""
+
+    def says_hard(
+        self, seed: int, *, hard_above: float, easy_called_hard: float, hard_called_easy: float
+    ) -> NDArray[np.bool_]:
+        """Which of all n requests it calls hard, bool[n].
+
+        Truly hard are those of a difficulty above `hard_above`; the other two are the shares of
+        easy and of hard ones that it mistakes.
+        """
+
+
 @dataclass(frozen=True, eq=False)
 class RequestFacts:
     """The n requests of a run as their arrival shows them, row by row.
@@ -29,7 +44,9 @@ class RequestFacts:
     into `class_names` and `client_names`. session_id: int64[n], -1 outside of sessions. query_id:
     int64[n], the row of the first request of the query. priority: int64[n], smaller is more urgent.
     due_s: float64[n], seconds from its arrival within which the last token is due, infinite where
-    nobody said.
+    nobody said. segments: what the prompts are made of, None if they share nothing. classifier:
+    None where the workload does not say how difficult queries are. origin: int64[n], the row of
+    each request when it was drawn, which luck is addressed by; None: it has not moved.
     """
 
     prompt_tokens: NDArray[np.int64]
@@ -43,6 +60,9 @@ class RequestFacts:
     predictor: LengthPredictor
     class_names: tuple[str, ...] = ("default",)
     client_names: tuple[str, ...] = ("default",)
+    segments: PromptSegments | None = None
+    classifier: DifficultyClassifier | None = None
+    origin: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.prompt_tokens)

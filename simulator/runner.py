@@ -32,7 +32,6 @@ from simulator.metrics.pool_costs import PoolCosts
 from simulator.metrics.window import Window, by_requests, by_seconds
 from simulator.notes import pool_notes, traffic_notes, workload_notes
 from simulator.predictors import Predictor, Reordered
-from simulator.routers import ROUTERS
 from simulator.simulation import Simulation
 from simulator.traffic import generate, sample
 from workloads.batch import RequestBatch
@@ -88,10 +87,12 @@ def simulate(
                 facts=facts,
                 router=experiment.router,
                 admission=experiment.admission,
+                seed=experiment.seed,
                 progress=progress,
             )
             batch, accepted = _as_sent(batch, outcome)
-            facts = facts_of(batch, slo, Reordered(predictor, outcome.rows))
+            guesses = Reordered(predictor, outcome.rows)
+            facts = facts_of(batch, slo, guesses, origin=outcome.rows)
             unsent = known - len(batch)
         window = _window(experiment, batch)
         drain_s, last_s = experiment.measure.drain_s, window.last_arrival_s(batch.arrival_s)
@@ -102,6 +103,7 @@ def simulate(
             facts=facts,
             router=experiment.router,
             admission=experiment.admission,
+            seed=experiment.seed,
             timeline_interval_s=experiment.timeline_interval_s,
             until_s=math.inf if drain_s is None else last_s + drain_s,
             check_integrity=check_integrity,
@@ -151,6 +153,7 @@ def serve(
     facts: RequestFacts | None = None,
     router: RouterSettings = _ROUND_ROBIN,
     admission: AdmissionSettings = _ADMIT_ALL,
+    seed: int = 0,
     timeline_interval_s: float | None = None,
     until_s: float = math.inf,
     progress: Progress | None = None,
@@ -159,7 +162,8 @@ def serve(
     """Let pools serve the requests of `batch`, and measure in `window` (None: all of it).
 
     `plans` come from `plan_of`, `facts` from `facts_of` (None: nothing is known of classes and
-    clients, and nothing predicted). The run ends at `until_s` (seconds) at the latest.
+    clients, and nothing predicted). `seed` addresses the router's luck. The run ends at `until_s`
+    (seconds) at the latest.
     """
     if window is None:
         window = Window(0.0, math.inf, np.ones(len(batch), dtype=bool))
@@ -182,7 +186,7 @@ def serve(
     fine_s = min(last_s, 2.0 * (last_s - window.start_s)) / _TIMELINE_ROWS
     cluster = Cluster(
         requests,
-        ROUTERS[router.kind](sum(plan.num_replicas for plan in plans)),
+        router.build(),
         plans,
         sample_interval_s=timeline_interval_s or max(fine_s, 0.01),
         marks_s=window.marks_s,
@@ -192,6 +196,7 @@ def serve(
         segments=batch.segments,
         facts=facts,
         admission=gate,
+        seed=seed,
         check_integrity=check_integrity,
     )
     return cluster.run(window_end_s=window.end_s, until_s=until_s, progress=progress)

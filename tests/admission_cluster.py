@@ -68,7 +68,7 @@ def run(
     requests = new_requests(arrival_s, facts.prompt_tokens, output_tokens)
     cluster = Cluster(
         requests,
-        RoundRobin(replicas),
+        RoundRobin(),
         [PoolPlan("only", config, cost, replicas)],
         sample_interval_s=10.0,
         admission=admission,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from simpy.core import EmptySchedule, StopSimulation
@@ -13,11 +14,13 @@ from simulator.admission import Admission
 from simulator.cluster.counts import count
 from simulator.cluster.outcome import Outcome
 from simulator.cluster.pool import PoolPlan
+from simulator.cluster.routing import Dispatcher, fleet_of
 from simulator.cluster.source import ClosedLoopSource, SessionSource, Source
-from simulator.engine.clock import Clock
+from simulator.cluster.stepping import RunningAhead
 from simulator.engine.itl import EDGES_S
 from simulator.engine.replica import Replica, content_paths_of
 from simulator.engine.request import NEW, REJECTED, RUNNING, WAITING
+from simulator.engine.state import STATE
 from simulator.facts import RequestFacts
 from simulator.prefix import PromptSegments
 from simulator.routers.base import Router
@@ -42,7 +45,7 @@ class Cluster:
     prompts share, and every replica knows it. Inter-token gaps of all replicas go into one
     histogram, in as many slices of `itl_span_s` as it has rows. `facts` is what policies know of
     the requests, None if nothing but their lengths of prompts and caps. `admission` has been
-    started, and is asked before the router is; None admits all.
+    started, and is asked before the router is; None admits all. `seed` addresses the router's luck.
     """
 
     def __init__(
@@ -59,19 +62,25 @@ class Cluster:
         segments: PromptSegments | None = None,
         facts: RequestFacts | None = None,
         admission: Admission | None = None,
+        seed: int = 0,
         check_integrity: bool = False,
     ) -> None:
-        self.clock = Clock()
+        self.clock = RunningAhead()
         self.requests = requests
         self.router = router
+        self._router_listens = type(router).on_finish is not Router.on_finish
         self._admission = admission
         if facts is None:
             facts = RequestFacts.plain(requests["prompt_tokens"], requests["max_tokens"])
+            facts = replace(facts, segments=segments)
         self.pools = tuple(pools)
         self.pool_id = np.repeat(np.arange(len(pools)), [plan.num_replicas for plan in pools])
         self._refused: dict[int, str] = {}
         self._last_departure_s: float | None = None
         self.replicas: list[Replica] = []
+        states = np.zeros(len(self.pool_id), dtype=STATE)
+        block_size = max(plan.config.block_size for plan in self.pools)
+        phases = np.zeros((len(self.pool_id), block_size), dtype=np.int64)
         caching = [plan.config for plan in pools if plan.config.enable_prefix_caching]
         paths = {
             size: content_paths_of(requests, segments, size)
@@ -88,6 +97,8 @@ class Cluster:
                 marks_s=marks_s,
                 itl_span_s=itl_span_s,
                 itl=self.replicas[0].arrays.itl if index else None,
+                state=states[index : index + 1],
+                phases=phases[index, : plan.config.block_size],
                 segments=segments,
                 scheduler=plan.scheduler(),
                 facts=facts,
@@ -95,6 +106,16 @@ class Cluster:
                 check_integrity=check_integrity,
             )
             self.replicas.append(replica)
+        self._dispatcher = Dispatcher(
+            router,
+            fleet_of(self.pools, self.pool_id),
+            facts,
+            seed,
+            self.clock,
+            requests,
+            states,
+            phases,
+        )
         self._left: int | None = None  # measured requests that are waited for
         self._waiting_source: ClosedLoopSource | SessionSource | None = None
         arrival_s = requests["arrival_s"]
@@ -107,13 +128,15 @@ class Cluster:
         else:
             Source(self.clock, arrival_s, self._submit)
         watches = admission is not None and admission.watches_answers
-        if watches or self._waiting_source is not None:
+        if watches or self._waiting_source is not None or self._router_listens:
             self._listen()
+        else:
+            self.clock.hold(self.replicas, requests, check_integrity)
 
     def _submit(self, i: int) -> bool:
         reason = self._turned_away(i)
         if reason is None:
-            reason = self._offer(self.router.choose(i), i)
+            reason = self._offer(self._dispatcher.choose(i), i)
             if reason is None and self._admission is not None:
                 self._admission.admitted(i, self.clock.now)
         if reason is not None:
@@ -134,20 +157,18 @@ class Cluster:
         return reason
 
     def _offer(self, replica: int, i: int) -> str | None:
-        """Offer request i to a replica; why it is refused, and by which pools if there are some."""
+        """Offer request i to a replica; why it is refused, as it would be by any other one."""
         reason = self.replicas[replica].offer(i)
+        if reason is None:
+            self._dispatcher.sent(i, replica)
         if reason is None or len(self.pools) == 1:
             return reason
-        prompt, cap = self.requests["prompt_tokens"][i], self.requests["max_tokens"][i]
-        if any(plan.fits(prompt, cap) for plan in self.pools):
-            return (
-                f"{reason} of pool {self.pools[self.pool_id[replica]].name}, which the router chose"
-            )
         return f"{reason} of every pool"
 
     def _listen(self) -> None:
         for replica in self.replicas:
             replica.on_finish = self._finished
+        self.clock.release()
 
     def _finished(self, ids: list[int]) -> None:
         """Requests have got their last token, or will in the iteration under way."""
@@ -155,6 +176,8 @@ class Cluster:
             done = self.requests[ids]
             columns = (done[name] for name in ("generated_tokens", "first_token_s", "finish_s"))
             self._admission.answered(np.array(ids, dtype=np.int64), *columns)
+        if self._router_listens:
+            self.router.on_finish(ids)
         times_s = self.requests["finish_s"][ids].tolist()
         if self._waiting_source is not None:
             self._waiting_source.answered(ids, times_s)

@@ -50,6 +50,7 @@ def _prediction_problems(experiment: Experiment) -> list[Problem]:
         f"pools.{name}.engine.scheduler": pool.engine.scheduler.build()
         for name, pool in experiment.pools.items()
     }
+    policies["router"] = experiment.router.build()
     policies["admission"] = experiment.admission.build()
     return unanswered(experiment.predictor.build(), policies)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -49,6 +50,22 @@ class CostTable:
                 object.__setattr__(self, name, np.zeros_like(self.seq_s))
         padded = np.concatenate((self.prefill_s, np.zeros(6 - len(self.prefill_s))))
         object.__setattr__(self, "prefill_s", padded)
+
+    @cached_property
+    def by_requests_s(self) -> FloatArray:
+        """The six columns that are indexed by a number of requests: float64[6, max_num_seqs + 1].
+
+        One array, which all replicas of a pool read.
+        """
+        rows = (
+            self.seq_s,
+            self.decode_fixed_s,
+            self.decode_context_s,
+            self.decode_window_s,
+            self.mixed_context_s,
+            self.floor_s,
+        )
+        return np.ascontiguousarray(np.stack(rows), dtype=np.float64)
 
     def iteration_s(
         self,

@@ -160,6 +160,7 @@ def unpark(s: Record, req: Array, kv: Kv, i: int) -> None:
     s.num_parked -= 1
     s.parked_blocks -= blocks
     give_back(s, req, kv, i, blocks)
+    s.waiting_tokens += r.computed_tokens
     keep_in_host(s, r, s.preemption)
     r.preemptions += 1
     s.preemptions += 1

@@ -44,8 +44,8 @@ class Replica:
     rows of the histogram of inter-token gaps divide up, `itl` another replica's histogram to share.
     `segments` is what the prompts of `requests` are made of, None if none shares anything.
     `scheduler` orders the requests by what it sees of them, by way of `facts`; None is fcfs.
-    `state`: STATE[1], zeros, to keep the state in. `paths`: `content_paths_of` these requests, if
-    it is at hand.
+    `state` and `phases`: STATE[1] and int64[block_size], zeros, to keep these in. `paths`:
+    `content_paths_of` these requests, if it is at hand.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Replica:
         scheduler: Scheduler | None = None,
         facts: RequestFacts | None = None,
         state: np.ndarray | None = None,
+        phases: np.ndarray | None = None,
         paths: ContentPaths | None = None,
         check_integrity: bool = False,
         on_finish: Callable[[list[int]], None] | None = None,
@@ -78,7 +79,7 @@ class Replica:
         if config.enable_prefix_caching and paths is None:
             paths = content_paths_of(requests, segments, config.block_size)
         self.arrays = allocate(
-            config, cost, sample_interval_s, marks_s, itl_span_s, itl, state, paths
+            config, cost, sample_interval_s, marks_s, itl_span_s, itl, state, phases, paths
         )
         self._governor: Governor | None = None
         if scheduler is not None:
@@ -89,6 +90,7 @@ class Replica:
         self._args = self.arrays.arguments()
         self._wake_s = math.inf  # when the kernel must next be called
         self._pending: simpy.Event | None = None
+        self.wakes: np.ndarray | None = None  # float64[replicas], where somebody else runs it
         self._due = False
         self._settling = False
         self._spans_per_call = _SPANS_PER_CALL
@@ -132,7 +134,30 @@ class Replica:
             pending.callbacks.append(self._wake)
             self._pending = pending
 
+    def go_on(self, wake_s: float) -> None:
+        """Run by itself from now on; the kernel must next be called at `wake_s` (seconds)."""
+        self.wakes = None
+        self._wake_s = wake_s
+        self.settle()
+
+    def answer(self, question: int) -> bool:
+        """See to what `advance` stopped for; whether `arrays` holds another array for it.
+
+        Raises `IntegrityError` if it stopped because an invariant broke.
+        """
+        if question == ASK_ROOM:
+            self._grow_cache()
+            return True
+        if question < ASK_EVENTS:
+            raise IntegrityError(f"replica {self.index}: {explain(question)}")
+        assert self._governor is not None
+        self._governor.answer(question)
+        return False
+
     def _unsettle(self, wake_s: float) -> None:
+        if self.wakes is not None:
+            self.wakes[self.index] = wake_s
+            return
         self._wake_s = wake_s
         self._pending = None
         if not self._settling:
@@ -167,15 +192,9 @@ class Replica:
             )
             if answer > 0.0:
                 return float(answer)
-            if answer == -ASK_ROOM:
-                self._grow_cache()
-                continue
-            if answer <= -ASK_EVENTS:
-                assert self._governor is not None
-                self._governor.answer(int(-answer))
-                continue
             if answer < 0.0:
-                raise IntegrityError(f"replica {self.index}: {explain(int(-answer))}")
+                self.answer(int(-answer))
+                continue
             if self.on_finish is not None:
                 finished = self.arrays.state[0]["num_finished"]
                 self.on_finish(self.arrays.lists[ROW_FINISHED, :finished].tolist())

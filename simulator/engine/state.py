@@ -88,6 +88,7 @@ STATE = np.dtype(
         ("free_blocks", "i8"),
         ("num_running", "i8"),
         ("num_waiting", "i8"),
+        ("waiting_tokens", "i8"),  # known tokens of waiting requests whose KV is not on the GPU
         ("wait_head", "i8"),
         ("wait_tail", "i8"),
         ("heap_root", "i8"),
@@ -232,18 +233,22 @@ def allocate(
     itl_span_s: tuple[float, float],
     itl: np.ndarray | None = None,
     state: np.ndarray | None = None,
+    phases: np.ndarray | None = None,
     paths: ContentPaths | None = None,
 ) -> ReplicaArrays:
     """Fresh arrays of an idle, empty replica at time 0.
 
     `marks_s`: increasing times at which the counters are noted exactly (the window's edges).
     `itl_span_s`: start and end of the time that the rows of the gap histogram divide up; `itl`: a
-    histogram to count in, of another replica. `state`: STATE[1], zeros, to keep the state in.
+    histogram to count in, of another replica. `state`, `phases`: STATE[1] and int64[block_size],
+    zeros, to keep these in.
     `paths`: what requests share, for the prefix cache; it needs to be there only with one.
     """
     seats = config.seat_limit
     if state is None:
         state = np.zeros(1, dtype=STATE)
+    if phases is None:
+        phases = np.zeros(config.block_size, dtype=np.int64)
     s = state[0]
     for field in ("max_num_batched_tokens", "block_size", "usable_blocks", "max_model_len"):
         s[field] = getattr(config, field)
@@ -286,22 +291,10 @@ def allocate(
     return ReplicaArrays(
         state=state,
         lists=np.full((5, seats + 1), NONE, dtype=np.int64),
-        phases=np.zeros(config.block_size, dtype=np.int64),
+        phases=phases,
         kv=_prefix_cache(s, paths if config.enable_prefix_caching else None),
         token_s=np.ascontiguousarray(cost.token_s, dtype=np.float64),
-        seq_s=np.ascontiguousarray(
-            np.stack(
-                [
-                    cost.seq_s,
-                    cost.decode_fixed_s,
-                    cost.decode_context_s,
-                    cost.decode_window_s,
-                    cost.mixed_context_s,
-                    cost.floor_s,
-                ]
-            ),
-            dtype=np.float64,
-        ),
+        seq_s=cost.by_requests_s,
         itl=np.zeros((SLICES + 1, NUM_BINS), dtype=np.int64) if itl is None else itl,
         samples=np.zeros(MAX_SAMPLES, dtype=SAMPLE),
         marks=marks,

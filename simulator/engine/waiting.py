@@ -8,7 +8,7 @@ arrival, row): a request joins in O(1) and leaves, from anywhere, in O(log n) am
 from __future__ import annotations
 
 from simulator.engine.jit import Array, Record, kernel
-from simulator.engine.request import NONE, WAITING
+from simulator.engine.request import NONE, ON_GPU, WAITING
 
 
 @kernel
@@ -34,6 +34,7 @@ def join_queue(s: Record, req: Array, i: int, front: bool) -> None:
             req[s.wait_tail].next = i
         s.wait_tail = i
     s.num_waiting += 1
+    s.waiting_tokens += tokens_without_kv(r)
     if s.ranked:
         push(s, req, i)
 
@@ -53,8 +54,17 @@ def leave_queue(s: Record, req: Array, i: int) -> None:
     r.next = NONE
     r.previous = NONE
     s.num_waiting -= 1
+    s.waiting_tokens -= tokens_without_kv(r)
     if s.ranked:
         remove(s, req, i)
+
+
+@kernel
+def tokens_without_kv(r: Record) -> int:
+    """Known tokens of a waiting request that hold no block on the GPU."""
+    held = r.computed_tokens if r.keeps == ON_GPU else 0
+    tokens: int = r.prompt_tokens + r.generated_tokens - held
+    return tokens
 
 
 @kernel

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from simulator.routers.base import ROUTERS
+from dataclasses import dataclass
+from typing import ClassVar
+
+from simulator.facts import RequestFacts
+from simulator.routers.base import ROUTERS, Fleet, Router, Snapshot
 
 
 @ROUTERS.register("round_robin")
-class RoundRobin:
+@dataclass(eq=False, kw_only=True)
+class RoundRobin(Router):
     """Request number n to arrive goes to replica n modulo the number of replicas."""
 
-    def __init__(self, num_replicas: int) -> None:
-        self.num_replicas = num_replicas
-        self._next = 0
+    source: ClassVar[str] = "nginx, ngx_http_upstream_module: the default method"
+    needs_snapshot: ClassVar[bool] = False
 
-    def choose(self, request: int) -> int:
+    def start(self, fleet: Fleet, facts: RequestFacts, seed: int) -> None:
+        """The first replica is next."""
+        super().start(fleet, facts, seed)
+        self._turn = 0
+
+    def choose(self, request: int, replicas: Snapshot) -> int:
         """The next replica in turn."""
-        chosen = self._next
-        self._next = (chosen + 1) % self.num_replicas
+        chosen = self._turn % len(replicas)
+        self._turn += 1
         return chosen

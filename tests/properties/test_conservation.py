@@ -162,7 +162,7 @@ def run_cluster(config, load, cost, stepping, replicas):
     config = dataclasses.replace(config, stepping=stepping)
     cluster = Cluster(
         new_requests(**columns(load)),
-        RoundRobin(replicas),
+        RoundRobin(),
         [PoolPlan("main", config, table(cost, config), replicas)],
         sample_interval_s=SAMPLE_S,
         marks_s=MARKS_S,
@@ -276,7 +276,7 @@ def check_cut(config, load, cost, cut_s, whole, traced):
     times = token_times(traced, whole)
     requests = new_requests(**columns(load))
     pools = [PoolPlan("main", config, table(cost, config))]
-    cluster = Cluster(requests, RoundRobin(1), pools, sample_interval_s=1e9)
+    cluster = Cluster(requests, RoundRobin(), pools, sample_interval_s=1e9)
     outcome = cluster.run(until_s=cut_s)
     frame = request_frame(outcome, Labels(("all",)))
     assert len(frame) == np.count_nonzero(load["arrival_s"] < cut_s)

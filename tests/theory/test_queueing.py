@@ -78,7 +78,7 @@ def serve(arrival_s, prompt_tokens, output_tokens, seats: int) -> Outcome:
     cost = linear_cost(ITERATION_S, 0.0, 0.0, max_tokens=BUDGET, max_seqs=seats)
     cluster = Cluster(
         new_requests(arrival_s, prompt_tokens, output_tokens),
-        RoundRobin(1),
+        RoundRobin(),
         [PoolPlan("main", config, cost)],
         sample_interval_s=arrival_s[-1] / (SAMPLES + 0.5),  # no sample at an arrival
     )

@@ -32,7 +32,7 @@ def _histogram(stepping: str, asynchronous: bool, window_s: tuple[float, float])
 def _run(requests, config, cost, window_s):
     cluster = Cluster(
         requests,
-        RoundRobin(1),
+        RoundRobin(),
         [PoolPlan("main", config, cost)],
         sample_interval_s=1.0,
         itl_span_s=window_s,

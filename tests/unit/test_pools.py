@@ -50,10 +50,9 @@ def requests(rows: slice = slice(None)) -> np.ndarray:
 
 
 def run(*pools: PoolPlan, table: np.ndarray | None = None) -> Outcome:
-    replicas = sum(pool.num_replicas for pool in pools)
     cluster = Cluster(
         requests() if table is None else table,
-        RoundRobin(replicas),
+        RoundRobin(),
         pools,
         sample_interval_s=0.5,
         marks_s=(3.0, 20.0),
@@ -205,16 +204,15 @@ def test_a_timeline_can_be_summed_whatever_its_pools(record: RunRecord) -> None:
     assert total["kv_used_frac"][9] == pytest.approx(one["kv_used_frac"].mean())
 
 
-def test_a_refusal_names_the_pool_or_says_that_none_could() -> None:
+def test_requests_that_no_pool_could_serve_are_refused_as_such() -> None:
     table = new_requests(np.arange(6) * 0.1, [900, 10, 2999, 3000, 10, 899], 5)
     outcome = run(SMALL_POOL, LARGE_POOL, table=table)
     assert outcome.refused == {
-        0: "prompt leaves no room for a token below max_model_len of pool small, which the router"
-        " chose",
         3: "prompt leaves no room for a token below max_model_len of every pool",
     }
     frame = request_frame(outcome, Labels(("all",)))
-    assert frame["pool"].isna().tolist() == [True, False, False, True, False, False]
+    assert frame["pool"].isna().tolist() == [False, False, False, True, False, False]
+    assert frame["pool"][[0, 2]].tolist() == ["large", "large"]
 
 
 def test_a_cap_that_no_pool_allows_is_refused_as_such() -> None:

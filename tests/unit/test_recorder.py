@@ -49,7 +49,7 @@ def simulate(until_s=np.inf, *, window=None, replicas=1, sample_interval_s=0.37)
     window = window or by_seconds(ARRIVALS, 0.0, None)
     cluster = Cluster(
         workload(window.measured),
-        RoundRobin(replicas),
+        RoundRobin(),
         [PoolPlan("main", CONFIG, COST, replicas)],
         sample_interval_s=sample_interval_s,
         marks_s=window.marks_s,
@@ -218,7 +218,7 @@ def test_a_request_stops_by_itself_or_at_its_limit():
 def test_cut_short_while_thinking_all_of_it_was_thinking():
     requests = new_requests([0.0], [50], [100], thinking_tokens=80, max_tokens=60)
     pools = [PoolPlan("main", CONFIG, COST)]
-    cluster = Cluster(requests, RoundRobin(1), pools, sample_interval_s=1.0)
+    cluster = Cluster(requests, RoundRobin(), pools, sample_interval_s=1.0)
     row = request_frame(cluster.run(), Labels(("all",))).iloc[0]
     assert np.isnan(row["first_answer_s"])
     assert row["thinking_s"] == row["finish_s"] - row["first_token_s"] > 0
