@@ -51,7 +51,7 @@ def _prediction_problems(experiment: Experiment) -> list[Problem]:
         for name, pool in experiment.pools.items()
     }
     policies["router"] = experiment.router.build()
-    policies["admission"] = experiment.admission.build()
+    policies |= {"router": experiment.router.build(), "admission": experiment.admission.build()}
     return unanswered(experiment.predictor.build(), policies)
 
 
