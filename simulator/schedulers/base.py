@@ -73,6 +73,10 @@ class Scheduler(Policy):
     when_displaced: ClassVar[Action] = Action.RECOMPUTE
     """What becomes of a running request that `displace` or `select` pushes out."""
 
+    work_conserving: ClassVar[bool] = True
+    """Whether no seat is left empty while the first of the queue would fit: false of one that
+    reserves more than a request needs."""
+
     needs_prediction: ClassVar[bool] = False
     """Whether it reads `predicted_tokens`, so that a predictor must be configured."""
 

@@ -1,0 +1,55 @@
+"""Blindness: what has not happened yet changes no decision."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.conformance.case import Case, Ints
+from simulator.conformance.serving import MakeScheduler, Run, first_difference, serve
+
+
+def looks_ahead(run: Run, make: MakeScheduler) -> str:
+    """Serve a case that becomes another one later on; "" if decisions are the same until then.
+
+    The requests that are left when two in five have finished swap what remains of them, the most
+    with the least. Guesses of the predictor stay as they were.
+    """
+    at_s = float(np.quantile(run.requests["finish_s"], 0.4, method="lower"))
+    seen = serve(run.case, make(), until_s=at_s).requests["generated_tokens"]
+    other = serve(_other_future(run, at_s, seen), make())
+    if other.error is not None:
+        return f"{type(other.error).__name__}: {other.error}"
+    until_s = _seen_s(run, other)
+    before = [step for step in run.steps if step.t_s < until_s]
+    decided = first_difference(before, other.steps)
+    return decided and f"{decided}, by what nobody can see before {until_s:g} s"
+
+
+def _other_future(run: Run, at_s: float, seen: Ints) -> Case:
+    """The case with other lengths after a time, by which tokens `seen` (int64[n]) have come."""
+    case = run.case
+    left = np.flatnonzero(run.requests["finish_s"] > at_s)
+    order = left[np.argsort((case.output_tokens - seen)[left], kind="stable")]
+    output = case.output_tokens.copy()
+    output[order] = seen[order] + np.maximum((case.output_tokens - seen)[order[::-1]], 2)
+    most = case.config.max_model_len - case.prompt_tokens
+    capped = case.max_tokens > 0
+    output = np.minimum(output, np.where(capped, np.minimum(case.max_tokens, most), most))
+    answer = np.minimum(case.thinking_tokens, output // 2)
+    thinks = np.minimum(np.maximum(output - answer, seen + 1), output)
+    answered = run.requests["first_answer_s"] <= at_s
+    thinking = np.where(answered, case.thinking_tokens, thinks)
+    return case.with_lengths(thinking, output)
+
+
+def _seen_s(run: Run, other: Run) -> float:
+    """When the first of the differences shows: an end or an end of thinking, in either run."""
+    case, changed = run.case, other.case
+    longer = np.flatnonzero(case.output_tokens != changed.output_tokens)
+    thinks = np.flatnonzero(case.thinking_tokens != changed.thinking_tokens)
+    shown = [np.inf]
+    for table in (run.requests, other.requests):
+        shown += table["finish_s"][longer].tolist()
+        answers_s = table["first_answer_s"][thinks]
+        shown += np.where(np.isnan(answers_s), np.inf, answers_s).tolist()
+    return float(np.nanmin(shown))
