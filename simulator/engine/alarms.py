@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from simulator.engine.request import RUNNING, WAITING
+from simulator.engine.request import NEW, RUNNING, WAITING
 
 
 class Alarms:
@@ -44,11 +44,9 @@ class Alarms:
         """The earliest time that is still awaited; infinite if there is none."""
         while self._times_s:
             time_s = self._times_s[0]
-            waiting, running = self._set[time_s]
-            if any(self._awaits(i, time_s, WAITING) for i in waiting):
-                return time_s
-            if any(self._awaits(i, time_s, RUNNING) for i in running):
-                return time_s
+            for runs, ids in enumerate(self._set[time_s]):
+                if any(self._awaits(i, time_s, bool(runs)) for i in ids):
+                    return time_s
             heapq.heappop(self._times_s)
             del self._set[time_s]
         return math.inf
@@ -58,15 +56,15 @@ class Alarms:
         due: tuple[list[int], list[int]] = ([], [])
         while self._times_s and self._times_s[0] <= until_s:
             time_s = heapq.heappop(self._times_s)
-            for status, ids, found in zip(
-                (WAITING, RUNNING), self._set.pop(time_s), due, strict=True
-            ):
+            for runs, ids in enumerate(self._set.pop(time_s)):
                 for i in ids:
-                    if self._awaits(i, time_s, status):
+                    if self._awaits(i, time_s, bool(runs)):
                         self._review_s[i] = math.inf  # so that nobody is found twice
-                        found.append(i)
+                        due[runs].append(i)
         waiting, running = (np.array(sorted(ids), dtype=np.int64) for ids in due)
         return waiting, running
 
-    def _awaits(self, i: int, time_s: float, status: int) -> bool:
-        return bool(self._status[i] == status and self._review_s[i] == time_s)
+    def _awaits(self, i: int, time_s: float, runs: bool) -> bool:
+        status = self._status[i]  # NEW as it arrives
+        there = status == RUNNING if runs else status in (WAITING, NEW)
+        return bool(there and self._review_s[i] == time_s)
