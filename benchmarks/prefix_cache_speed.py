@@ -25,7 +25,6 @@ from simulator.engine.extents import CACHE_FIELDS, evict_to
 from simulator.engine.jit import entry
 from simulator.engine.prefix_cache import (
     lookup,
-    path_table,
     register,
     release,
     set_holders,
@@ -132,7 +131,7 @@ def measure(load: str, prompts: PromptSegments) -> Timing:
         return content_paths(prompts, prompt_tokens, thinking, answer, BLOCK_SIZE)
 
     tree_s, tree = best(grow_tree)
-    paths = path_table(tree)
+    paths = tree.table
     full = (prompt_tokens + thinking + answer - 1) // BLOCK_SIZE
 
     def serve() -> int:

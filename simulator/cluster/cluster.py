@@ -131,7 +131,7 @@ class Cluster:
         if watches or self._waiting_source is not None or self._router_listens:
             self._listen()
         else:
-            self.clock.hold(self.replicas, requests, check_integrity)
+            self.clock.hold(self.replicas, states, requests, check_integrity)
 
     def _submit(self, i: int) -> bool:
         reason = self._turned_away(i)

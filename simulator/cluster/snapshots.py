@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from simulator.engine.jit import Array, Record, entry, kernel
 from simulator.engine.request import NONE, RUNNING, WAITING
+from simulator.engine.samples import SAMPLE
 from simulator.engine.sampling import note
 from simulator.engine.spans import boundary_s, end_s, iterations_done
-from simulator.engine.state import IDLE, IN_SPAN, SAMPLE
+from simulator.engine.state import IDLE, IN_SPAN
 from simulator.routers.base import Fleet, Snapshot
 
 # Rows of the columns that the kernels fill: what is shown, then where in its span a replica was.

@@ -8,16 +8,13 @@ events of their own: after each event, all of them run up to the next one.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numba.typed import List
 
 from simulator.engine.clock import Clock
 from simulator.engine.jit import Array, entry
 from simulator.engine.kernel import advance
 from simulator.engine.replica import Replica
-from simulator.engine.state import KernelArrays
 
 DONE, MORE = -1, -2
 
@@ -25,28 +22,8 @@ _SPANS_PER_CALL = 20_000  # so that a long run without arrivals comes up for air
 
 
 @entry
-def new_list(arguments: Any) -> Any:
-    """A typed list of one replica's arrays."""
-    replicas = List()
-    replicas.append(arguments)
-    return replicas
-
-
-@entry
-def put(replicas: Any, index: int, arguments: Any) -> None:
-    """Set replica `index`'s arrays, the next one's or others than it had.
-
-    Compiled here and cached, so that no process has to compile the list's own methods.
-    """
-    if index == len(replicas):
-        replicas.append(arguments)
-    else:
-        replicas[index] = arguments
-
-
-@entry
 def advance_due(
-    req: Array, replicas: Any, wake_s: Array, horizon_s: float, spans: int, check: bool
+    req: Array, states: Array, wake_s: Array, horizon_s: float, spans: int, check: bool
 ) -> int:
     """Run every replica that is due before `horizon_s` (seconds) up to it.
 
@@ -56,10 +33,9 @@ def advance_due(
     """
     for r in range(len(wake_s)):
         if wake_s[r] < horizon_s:
-            arguments: KernelArrays = replicas[r]
-            before = arguments[0][0].spans
-            wake_s[r] = advance(req, *arguments, horizon_s, False, spans, check)
-            spans -= arguments[0][0].spans - before
+            before = states[r].spans
+            wake_s[r] = advance(req, states[r : r + 1], horizon_s, False, spans, check)
+            spans -= states[r].spans - before
             if wake_s[r] < 0.0:
                 return r
             if wake_s[r] < horizon_s:  # it has used them up
@@ -78,17 +54,21 @@ class RunningAhead(Clock):
         super().__init__()
         self._replicas: list[Replica] = []
 
-    def hold(self, replicas: list[Replica], requests: np.ndarray, check_integrity: bool) -> None:
-        """From now on these replicas, all idle, are run ahead here."""
+    def hold(
+        self,
+        replicas: list[Replica],
+        states: np.ndarray,
+        requests: np.ndarray,
+        check_integrity: bool,
+    ) -> None:
+        """From now on these replicas, all idle, are run ahead here; `states`: STATE[replicas]."""
         self._replicas = replicas
+        self._states = states
         self._requests = requests
         self._check = check_integrity
         self._wake_s = np.full(len(replicas), math.inf)
         for replica in replicas:
             replica.wakes = self._wake_s
-        self._arguments = new_list(replicas[0].arrays.arguments())
-        for index, replica in enumerate(replicas):
-            put(self._arguments, index, replica.arrays.arguments())
 
     def release(self) -> None:
         """Each replica goes on by itself."""
@@ -103,7 +83,7 @@ class RunningAhead(Clock):
             horizon_s = self.peek()
             answer = advance_due(
                 self._requests,
-                self._arguments,
+                self._states,
                 self._wake_s,
                 horizon_s,
                 _SPANS_PER_CALL,
@@ -114,6 +94,4 @@ class RunningAhead(Clock):
             if answer == MORE:
                 self.timeout(max(float(self._wake_s.min()) - self.now, 0.0))
                 return
-            replica = self._replicas[answer]
-            if replica.answer(int(-self._wake_s[answer])):
-                put(self._arguments, answer, replica.arrays.arguments())
+            self._replicas[answer].answer(int(-self._wake_s[answer]))

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from simulator.engine.addresses import kv_of, lists_of, phases_of
 from simulator.engine.admission import could_be_admitted
 from simulator.engine.blocks import blocks_for, decoded_tokens
 from simulator.engine.decoding import review_iteration
@@ -64,9 +65,10 @@ def waiting_ids(req: Array, state: Array, ids: Array) -> None:
 
 
 @entry
-def due_reviews(req: Array, state: Array, lists: Array, ids: Array) -> int:
+def due_reviews(req: Array, state: Array, ids: Array) -> int:
     """Fill `ids` with the running requests whose review has come; returns how many."""
     s = state[0]
+    lists = lists_of(s)
     count = 0
     for position in range(s.num_running):
         i = lists[ROW_RUNNING, position]
@@ -148,11 +150,11 @@ def head_fits(s: Record, req: Array, kv: Kv, free: int, budget: int) -> bool:
 
 
 @entry
-def head_would_fit(req: Array, state: Array, phases: Array, kv: Kv, gone: Array) -> bool:
+def head_would_fit(req: Array, state: Array, gone: Array) -> bool:
     """Whether the first of the queue could be admitted now, if `gone` (int64[k]) left the batch."""
     s = state[0]
     budget = s.max_num_batched_tokens - s.num_decodes
-    return bool(head_fits_without(s, req, phases, kv, gone, budget))
+    return bool(head_fits_without(s, req, phases_of(s), kv_of(s), gone, budget))
 
 
 @entry
@@ -162,11 +164,10 @@ def head_of_queue(state: Array) -> int:
 
 
 @entry
-def put_off(
-    req: Array, state: Array, lists: Array, phases: Array, kv: Kv, i: int, action: int
-) -> None:
+def put_off(req: Array, state: Array, i: int, action: int) -> None:
     """Running request i gives up its seat; what becomes of its KV cache is an `Action`."""
     s = state[0]
+    lists, phases, kv = lists_of(s), phases_of(s), kv_of(s)
     for position in range(s.num_running):
         if lists[ROW_RUNNING, position] == i:
             if action == PARK:
@@ -184,9 +185,6 @@ def put_off(
 def yield_seats(
     req: Array,
     state: Array,
-    lists: Array,
-    phases: Array,
-    kv: Kv,
     ids: Array,
     ranks: Array,
     actions: Array,
@@ -199,6 +197,7 @@ def yield_seats(
     nobody does. Returns how many do: the first so many of `ids`.
     """
     s = state[0]
+    phases, kv = phases_of(s), kv_of(s)
     count = len(ids)
     for j in range(count):
         i, rank, action = ids[j], ranks[j], actions[j]
@@ -232,5 +231,5 @@ def yield_seats(
             return 0
     leaving = max(leaving, needed)
     for j in range(leaving):
-        put_off(req, state, lists, phases, kv, ids[j], actions[j])
+        put_off(req, state, ids[j], actions[j])
     return leaving

@@ -8,6 +8,7 @@ requests share a block is then a comparison of two numbers, and a long run costs
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from simulator.engine.content_tree import content_tree, stream_pieces
 from simulator.engine.jit import Array, entry
 from simulator.engine.request import NONE
 from simulator.prefix import PromptSegments
+
+PATH = np.dtype([("node", "i4"), ("end_block", "i4")], align=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,13 @@ class ContentPaths:
 
     def __len__(self) -> int:
         return len(self.start) - 1
+
+    @cached_property
+    def table(self) -> NDArray[np.void]:
+        """`node` and `end_block` as the kernels take them, PATH[m]."""
+        table = np.empty(len(self.node), dtype=PATH)
+        table["node"], table["end_block"] = self.node, self.end_block
+        return table
 
 
 def content_paths(

@@ -67,7 +67,7 @@ class Governor:
         self.scheduler = scheduler
         self._facts = facts
         self._table = requests
-        self._arrays = arrays
+        self._lists = arrays.lists
         self._state = arrays.state
         self._state_view = arrays.state[0]
         kind = type(scheduler)
@@ -178,7 +178,7 @@ class Governor:
     def _review(self, now_s: float) -> None:
         """Ask about all requests whose review is due; those that must make way do."""
         due = np.empty(int(self._state_view["num_running"]), dtype=np.int64)
-        due = due[: due_reviews(self._table, self._state, self._arrays.lists, due)]
+        due = due[: due_reviews(self._table, self._state, due)]
         if self._reviews_time:
             waiting, running = self._alarms.ring(_reach_s(now_s))
             if len(waiting):
@@ -202,10 +202,7 @@ class Governor:
         """Of requests that would give up their seats, the last in rank do, to who ranks before."""
         self._table["queued_since_s"][ids] = now_s
         ranks = self._rank(self._view(ids), now_s)
-        arrays = self._arrays
-        left = yield_seats(
-            self._table, arrays.state, arrays.lists, arrays.phases, arrays.kv, ids, ranks, actions
-        )
+        left = yield_seats(self._table, self._state, ids, ranks, actions)
         if left and self._reviews_time:
             self._renew_reviews(self._view(ids[:left]), now_s)
 
@@ -246,13 +243,11 @@ class Governor:
         return int(np.lexsort((-np.arange(len(ranks)), running.arrival_s, ranks))[-1])
 
     def _head_would_fit(self, gone: np.ndarray) -> bool:
-        arrays = self._arrays
-        return bool(head_would_fit(self._table, arrays.state, arrays.phases, arrays.kv, gone))
+        return bool(head_would_fit(self._table, self._state, gone))
 
     def _put_off(self, i: int) -> None:
-        arrays = self._arrays
         action = int(type(self.scheduler).when_displaced)
-        put_off(self._table, arrays.state, arrays.lists, arrays.phases, arrays.kv, i, action)
+        put_off(self._table, self._state, i, action)
 
     def _requeued(self, ids: np.ndarray, now_s: float) -> None:
         """Requests have lost their seats: rank them, and find out when to ask again."""
@@ -307,7 +302,7 @@ class Governor:
             self._state_view["next_review_s"] = self._alarms.next_s()
 
     def _row(self, row: int, counter: str) -> np.ndarray:
-        return self._arrays.lists[row, : self._state_view[counter]].copy()
+        return self._lists[row, : self._state_view[counter]].copy()
 
     def _running(self) -> RequestView:
         return self._view(self._row(ROW_RUNNING, "num_running"))

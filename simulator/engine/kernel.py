@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import math
 
+from simulator.engine.addresses import (
+    costs_of,
+    itl_of,
+    kv_of,
+    lists_of,
+    phases_of,
+    samples_of,
+)
 from simulator.engine.admission import could_be_admitted
 from simulator.engine.asking import head_fits
 from simulator.engine.blocks import decoded_tokens
@@ -60,14 +68,6 @@ TOO_LONG_PROMPT, TOO_LONG_TOTAL = -1, -2
 def advance(
     req: Array,
     state: Array,
-    lists: Array,
-    phases: Array,
-    kv: Kv,
-    token_s: Array,
-    seq_s: Array,
-    itl: Array,
-    samples: Array,
-    marks: Array,
     horizon_s: float,
     stop: bool,
     spans: int,
@@ -87,6 +87,9 @@ def advance(
     of a broken invariant, or minus STUCK.
     """
     s = state[0]
+    lists, phases, kv, itl = lists_of(s), phases_of(s), kv_of(s), itl_of(s)
+    samples, marks = samples_of(s)
+    token_s, seq_s = costs_of(s)
     while True:
         if s.prefix_caching and not room_to_run(s):
             return -float(ASK_ROOM)
@@ -213,14 +216,6 @@ def cap_output(s: Record, r: Record) -> None:
 def offer(
     req: Array,
     state: Array,
-    lists: Array,
-    phases: Array,
-    kv: Kv,
-    token_s: Array,
-    seq_s: Array,
-    itl: Array,
-    samples: Array,
-    marks: Array,
     i: int,
 ) -> float:
     """Request i arrives at its arrival time t: it is refused, or joins the waiting queue.
@@ -231,6 +226,8 @@ def offer(
     zero, why the request is refused.
     """
     s = state[0]
+    lists, phases, kv = lists_of(s), phases_of(s), kv_of(s)
+    samples, marks = samples_of(s)
     r = req[i]
     t_s = r.arrival_s
     sample_until(s, phases, samples, marks, t_s)
@@ -300,14 +297,6 @@ def until_review(s: Record, req: Array, lists: Array, j: int) -> int:
 def withdraw(
     req: Array,
     state: Array,
-    lists: Array,
-    phases: Array,
-    kv: Kv,
-    token_s: Array,
-    seq_s: Array,
-    itl: Array,
-    samples: Array,
-    marks: Array,
     i: int,
     t_s: float,
 ) -> float:
@@ -316,6 +305,8 @@ def withdraw(
     Returns the new wake time, 0.0 if that has not changed. The request must be waiting or running.
     """
     s = state[0]
+    phases = phases_of(s)
+    samples, marks = samples_of(s)
     sample_until(s, phases, samples, marks, t_s)
     if req[i].cancelled == 0:
         req[i].cancelled = 1
@@ -330,14 +321,6 @@ def withdraw(
 def finish_run(
     req: Array,
     state: Array,
-    lists: Array,
-    phases: Array,
-    kv: Kv,
-    token_s: Array,
-    seq_s: Array,
-    itl: Array,
-    samples: Array,
-    marks: Array,
     t_s: float,
 ) -> None:
     """The run ends at time t: what is due until then is sampled, counted and written back.
@@ -345,6 +328,8 @@ def finish_run(
     An iteration that has not ended counts for nothing.
     """
     s = state[0]
+    lists, phases, kv, itl = lists_of(s), phases_of(s), kv_of(s), itl_of(s)
+    samples, marks = samples_of(s)
     sample_until(s, phases, samples, marks, reach_s(t_s))
     while s.num_marks < len(marks):
         note(s, phases, marks[s.num_marks], t_s)

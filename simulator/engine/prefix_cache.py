@@ -28,8 +28,6 @@ from simulator.engine.extents import (
 from simulator.engine.jit import Array, Record, kernel
 from simulator.engine.request import NONE
 
-PATH = np.dtype([("node", "i4"), ("end_block", "i4")], align=True)  # of ContentPaths
-
 # Extents that a request may make between two questions for room, above its nodes: one for each call
 # of `register`, of which there are at most these (one while it decoded, one when it is scheduled,
 # one when it leaves).
@@ -201,13 +199,6 @@ def room_to_admit(c: Record, r: Record, runs: int) -> bool:
     need = c.reserved + 2 * runs + r.path_nodes + _REGISTRATIONS
     enough: bool = min(c.extents_left, c.holds_left) >= need
     return enough
-
-
-def path_table(paths: ContentPaths) -> np.ndarray:
-    """The nodes of all requests as the kernels take them, PATH[m]."""
-    table = np.empty(len(paths.node), dtype=PATH)
-    table["node"], table["end_block"] = paths.node, paths.end_block
-    return table
 
 
 def set_holders(requests: np.ndarray, paths: ContentPaths) -> None:

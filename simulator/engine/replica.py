@@ -18,7 +18,7 @@ from simulator.engine.governor import Governor
 from simulator.engine.integrity import explain
 from simulator.engine.request import RUNNING, WAITING
 from simulator.engine.sampling import set_next_sample
-from simulator.engine.state import ASK_EVENTS, ASK_ROOM, ROW_FINISHED, allocate
+from simulator.engine.state import ASK_EVENTS, ASK_ROOM, KV_POOL, ROW_FINISHED, allocate
 from simulator.errors import IntegrityError
 from simulator.facts import RequestFacts
 from simulator.prefix import PromptSegments
@@ -87,7 +87,6 @@ class Replica:
             governor = Governor(scheduler, facts, config, requests, self.arrays)
             self._governor = governor if governor.has_a_say else None
         set_next_sample(self.arrays.state[0], self.arrays.marks)
-        self._args = self.arrays.arguments()
         self._wake_s = math.inf  # when the kernel must next be called
         self._pending: simpy.Event | None = None
         self.wakes: np.ndarray | None = None  # float64[replicas], where somebody else runs it
@@ -102,7 +101,7 @@ class Replica:
         """
         if self._governor is not None:
             self._governor.arrive(i)
-        answer = kernel.offer(self.requests, *self._args, i)
+        answer = kernel.offer(self.requests, self.arrays.state, i)
         if answer < 0.0:
             return REFUSALS[int(answer)]
         self.requests["replica"][i] = self.index
@@ -114,14 +113,14 @@ class Replica:
         """Cancel request i, with effect at the next iteration boundary; False if it has ended."""
         if self.requests["status"][i] not in (WAITING, RUNNING):
             return False
-        answer = kernel.withdraw(self.requests, *self._args, i, self.clock.now)
+        answer = kernel.withdraw(self.requests, self.arrays.state, i, self.clock.now)
         if answer > 0.0:
             self._unsettle(answer)
         return True
 
     def finish(self, end_s: float) -> None:
         """The run is over: take the samples that are left, and write back what is under way."""
-        kernel.finish_run(self.requests, *self._args, end_s)
+        kernel.finish_run(self.requests, self.arrays.state, end_s)
 
     def settle(self) -> None:
         """Run ahead as far as nothing outside can interfere, then sleep until the wake time."""
@@ -140,19 +139,18 @@ class Replica:
         self._wake_s = wake_s
         self.settle()
 
-    def answer(self, question: int) -> bool:
-        """See to what `advance` stopped for; whether `arrays` holds another array for it.
+    def answer(self, question: int) -> None:
+        """See to what `advance` stopped for.
 
         Raises `IntegrityError` if it stopped because an invariant broke.
         """
         if question == ASK_ROOM:
             self._grow_cache()
-            return True
+            return
         if question < ASK_EVENTS:
             raise IntegrityError(f"replica {self.index}: {explain(question)}")
         assert self._governor is not None
         self._governor.answer(question)
-        return False
 
     def _unsettle(self, wake_s: float) -> None:
         if self.wakes is not None:
@@ -175,16 +173,15 @@ class Replica:
 
     def _grow_cache(self) -> None:
         """The prefix cache has more runs of blocks than it has records for."""
-        pool, *rest = self.arrays.kv
-        self.arrays.kv = (grown(self.arrays.state[0], pool), *rest)
-        self._args = self.arrays.arguments()
+        pool = grown(self.arrays.state[0], self.arrays.kv[KV_POOL])
+        self.arrays = self.arrays.with_pool(pool)
 
     def _advance(self) -> float:
         """Call the kernel up to the horizon; returns the next wake time, infinite if idle."""
         while True:
             answer = kernel.advance(
                 self.requests,
-                *self._args,
+                self.arrays.state,
                 self._horizon_s(),
                 self.on_finish is not None,
                 self._spans_per_call,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from simulator.engine.jit import Array, Record, entry, kernel
+from simulator.engine.samples import MAX_SAMPLES
 from simulator.engine.spans import blocks_taken, context_read, iterations_done
-from simulator.engine.state import IN_SPAN, MAX_SAMPLES, ROW_EVICTED, ROW_RUNNING
+from simulator.engine.state import IN_SPAN, ROW_EVICTED, ROW_RUNNING
 
 
 @kernel

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from simulator.cost.iteration_time import CostTable
+from simulator.engine.addresses import ADDRESS_FIELDS
 from simulator.engine.cache_pool import new_pool
 from simulator.engine.config import EngineConfig
-from simulator.engine.content import ContentPaths
+from simulator.engine.content import PATH, ContentPaths
 from simulator.engine.extents import CACHE_FIELDS
 from simulator.engine.itl import NUM_BINS, SLICES
-from simulator.engine.jit import Array, Kv
-from simulator.engine.prefix_cache import PATH, path_table
 from simulator.engine.request import NONE
+from simulator.engine.samples import MAX_SAMPLES, SAMPLE
 
 # What the replica is doing.
 IDLE, BOUNDARY, IN_SPAN = range(3)
@@ -40,6 +40,7 @@ RECOMPUTE, SWAP, CHECKPOINT = range(3)
 
 STATE = np.dtype(
     [
+        *ADDRESS_FIELDS,
         # --- options, constant over a run (EngineConfig, CostTable)
         ("max_num_batched_tokens", "i8"),
         ("seat_limit", "i8"),
@@ -167,25 +168,6 @@ STATE = np.dtype(
     align=True,
 )
 
-SAMPLE = np.dtype(
-    [
-        ("t_s", "f8"),
-        ("running", "i8"),
-        ("waiting", "i8"),
-        ("kv_used_blocks", "i8"),
-        ("output_tokens", "i8"),
-        ("prefill_tokens", "i8"),
-        ("preemptions", "i8"),
-        ("iterations", "i8"),
-        ("context_tokens_read", "f8"),
-    ],
-    align=True,
-)
-
-KernelArrays = tuple[Array, Array, Array, Kv, Array, Array, Array, Array, Array]
-
-MAX_SAMPLES = 4096
-
 # Places in ReplicaArrays.kv
 KV_POOL, KV_PATHS, KV_START, KV_SHARED = range(4)
 
@@ -196,9 +178,9 @@ ROW_RUNNING, ROW_TOKENS, ROW_EVICTED, ROW_FINISHED, ROW_LATE = range(5)
 ROW_SEQ, ROW_FIXED, ROW_CONTEXT, ROW_WINDOW, ROW_MIXED, ROW_FLOOR = range(6)
 
 
-@dataclass
+@dataclass(frozen=True)
 class ReplicaArrays:
-    """The arrays a kernel needs, in the order the kernels take them (after the request table)."""
+    """The arrays of a replica, which `state` has the addresses of."""
 
     state: np.ndarray  # STATE[1]
     lists: np.ndarray  # int64[5, seats + 1]: running, their tokens, evicted, finished, late
@@ -210,19 +192,30 @@ class ReplicaArrays:
     samples: np.ndarray  # SAMPLE[MAX_SAMPLES]
     marks: np.ndarray  # SAMPLE[number of marks], t_s preset
 
-    def arguments(self) -> KernelArrays:
-        """The arrays as the kernels' positional arguments."""
-        return (
-            self.state,
-            self.lists,
-            self.phases,
-            self.kv,
-            self.token_s,
-            self.seq_s,
-            self.itl,
-            self.samples,
-            self.marks,
-        )
+    def __post_init__(self) -> None:
+        s = self.state[0]
+        pool, paths, path_start, shared_blocks = self.kv
+        for name, array in (
+            ("lists", self.lists),
+            ("phases", self.phases),
+            ("pool", pool),
+            ("paths", paths),
+            ("path_start", path_start),
+            ("shared_blocks", shared_blocks),
+            ("token_s", self.token_s),
+            ("seq_s", self.seq_s),
+            ("itl", self.itl),
+            ("samples", self.samples),
+            ("marks", self.marks),
+        ):
+            assert array.flags.c_contiguous
+            s[f"{name}_at"] = array.ctypes.data
+            if f"{name}_length" in (STATE.names or ()):
+                s[f"{name}_length"] = array.shape[-1]
+
+    def with_pool(self, pool: np.ndarray) -> ReplicaArrays:
+        """The same arrays, but for the records of the prefix cache."""
+        return replace(self, kv=(pool, *self.kv[1:]))
 
 
 def allocate(
@@ -307,7 +300,7 @@ def _prefix_cache(s: np.void, paths: ContentPaths | None) -> tuple[np.ndarray, .
     if paths is None:
         empty = np.zeros(0, dtype=np.int64)
         return pool, np.zeros(0, dtype=PATH), empty, empty
-    return pool, path_table(paths), paths.start, paths.shared_blocks
+    return pool, paths.table, paths.start, paths.shared_blocks
 
 
 def _window_tokens(config: EngineConfig, cost: CostTable) -> int:

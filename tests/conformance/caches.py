@@ -12,7 +12,6 @@ from simulator.engine.jit import entry
 from simulator.engine.prefix_cache import (
     evict_to,
     lookup,
-    path_table,
     register,
     release,
     room_to_admit,
@@ -120,7 +119,7 @@ class RunCache:
     def __init__(self, tree, usable_blocks, *, lazy=True, pool_size=64):
         self.state = np.zeros(1, dtype=CACHE)
         self.pool = new_pool(self.state[0], pool_size)
-        self.paths = path_table(tree)
+        self.paths = tree.table
         self.table = np.zeros(len(tree), dtype=HOLDER)
         set_holders(self.table, tree)
         self.lazy = lazy

@@ -10,7 +10,7 @@ from simulator.cluster.pool import PoolPlan
 from simulator.engine.config import EngineConfig
 from simulator.engine.replica import REFUSALS
 from simulator.engine.request import new_requests
-from simulator.engine.state import MAX_SAMPLES
+from simulator.engine.samples import MAX_SAMPLES
 from simulator.labels import Labels, PoolLabel
 from simulator.metrics.record import LATENCY_PARTS, REQUEST_COLUMNS, TIMELINE_COLUMNS
 from simulator.metrics.recorder import record_run, request_frame, timeline_frame
