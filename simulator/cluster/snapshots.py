@@ -16,18 +16,16 @@ from numpy.typing import NDArray
 
 from simulator.engine.jit import Array, Record, entry, kernel
 from simulator.engine.request import NONE, RUNNING, WAITING
-from simulator.engine.samples import SAMPLE
-from simulator.engine.sampling import note
-from simulator.engine.spans import boundary_s, end_s, iterations_done
+from simulator.engine.spans import blocks_taken, boundary_at, boundary_s, reach_s
 from simulator.engine.state import IDLE, IN_SPAN
 from simulator.routers.base import Fleet, Snapshot
 
 # Rows of the columns that the kernels fill: what is shown, then where in its span a replica was.
 (NUM_WAITING, NUM_RUNNING, OUTSTANDING, WAITING_TOKENS, KV_USED_TOKENS, TOKENS) = range(6)
-(KV_USED_BLOCKS, SPAN, DONE) = range(6, 9)
+(KV_USED_BLOCKS, SPAN, NEXT) = range(6, 9)
 (KV_USED_FRAC, PREDICTED_LEFT, GOOD_UNTIL) = range(3)
 
-_FEW = 8  # iterations; beyond, the closed form is faster
+_FEW = 8  # boundaries; beyond, the closed form is faster
 
 
 @entry
@@ -37,15 +35,13 @@ def look(states: Array, phases: Array, counts: Array, levels: Array, t_s: float)
     states: STATE[R]; phases: int64[R, largest block size]; counts: int64[9, R] and levels:
     float64[3, R], rows as named above.
     """
-    scratch = np.zeros(1, dtype=SAMPLE)
     for r in range(len(states)):
-        if t_s < levels[GOOD_UNTIL, r]:
+        if t_s <= levels[GOOD_UNTIL, r]:
             continue
         s = states[r]
         same_span = s.phase == IN_SPAN and counts[SPAN, r] == s.spans
         if not (same_span and move_on(s, phases[r], counts, levels, r, t_s)):
-            note(s, phases[r], scratch[0], t_s)
-            look_anew(s, scratch[0], counts, levels, r, t_s)
+            look_anew(s, phases[r], counts, levels, r, t_s)
         groups = s.kv_groups_full + s.kv_groups_window
         counts[KV_USED_TOKENS, r] = counts[KV_USED_BLOCKS, r] * s.block_size // groups
         counts[TOKENS, r] = counts[KV_USED_TOKENS, r] + counts[WAITING_TOKENS, r]
@@ -53,65 +49,71 @@ def look(states: Array, phases: Array, counts: Array, levels: Array, t_s: float)
 
 
 @kernel
-def look_anew(s: Record, seen: Record, counts: Array, levels: Array, r: int, t_s: float) -> None:
-    """Fill in the columns of replica r from what was `seen` at time t."""
-    counts[NUM_WAITING, r] = seen.waiting
-    counts[NUM_RUNNING, r] = seen.running
-    counts[OUTSTANDING, r] = seen.waiting + seen.running
+def boundaries_passed(s: Record, t_s: float) -> int:
+    """Boundaries of the span under way that lie before time t; t itself, with its tolerance, not.
+
+    A replica that runs iteration by iteration has passed just these.
+    """
+    if s.phase != IN_SPAN:
+        return 0
+    passed: int = boundary_at(s, t_s) - 1
+    return passed
+
+
+@kernel
+def look_anew(s: Record, phases: Array, counts: Array, levels: Array, r: int, t_s: float) -> None:
+    """Fill in the columns of replica r at time t."""
+    passed = boundaries_passed(s, t_s)
+    counts[NUM_WAITING, r] = s.num_waiting
+    counts[NUM_RUNNING, r] = s.num_running
+    counts[OUTSTANDING, r] = s.num_waiting + s.num_running
     counts[WAITING_TOKENS, r] = s.waiting_tokens
-    counts[KV_USED_BLOCKS, r] = seen.kv_used_blocks
-    counts[SPAN, r] = NONE
-    if t_s < s.flight_end_s:
-        until: float = s.flight_end_s
-    elif s.phase == IDLE:
-        until = math.inf
-    else:
-        until = -math.inf
+    counts[KV_USED_BLOCKS, r] = s.usable_blocks - s.free_blocks + blocks_taken(s, phases, passed)
+    counts[SPAN, r] = s.spans
+    counts[NEXT, r] = passed + 1
     if s.phase == IN_SPAN:
-        boundary = boundary_s(s, s.k)
-        if boundary <= t_s:
-            until = -math.inf  # it is about to be decided
-        elif t_s < s.flight_end_s:
-            until = min(until, boundary)
-        elif s.k == 1:
-            until = boundary
-        else:
-            done = iterations_done(s, t_s)
-            until = end_s(s, done + 1)
-            counts[SPAN, r] = s.spans
-            counts[DONE, r] = done
-    levels[GOOD_UNTIL, r] = until
+        levels[GOOD_UNTIL, r] = reach_s(boundary_s(s, passed + 1))
+    else:
+        levels[GOOD_UNTIL, r] = math.inf if s.phase == IDLE else -math.inf
 
 
 @kernel
 def move_on(s: Record, phases: Array, counts: Array, levels: Array, r: int, t_s: float) -> bool:
-    """Add the blocks of the iterations that replica r, still in its span, has ended by time t.
+    """Add the blocks taken at the boundaries that replica r, still in its span, has passed since.
 
     False, with nothing done, if there are many, or the span is over.
     """
-    last = s.k - s.lag  # whose end is the boundary
-    before = counts[DONE, r]
-    done = before
+    before = counts[NEXT, r]
+    j = before
     until: float = levels[GOOD_UNTIL, r]
-    while until <= t_s:
-        done += 1
-        if done >= last or done > before + _FEW:
+    while until < t_s:
+        j += 1
+        if j > s.k or j > before + _FEW:
             return False
-        until = end_s(s, done + 1)
-    taken_at = (s.n + 1 + s.lag + before) % s.block_size
-    for _ in range(before, done):
-        counts[KV_USED_BLOCKS, r] += phases[taken_at]
-        taken_at += 1
-        if taken_at == s.block_size:
-            taken_at = 0
-    counts[DONE, r] = done
+        until = reach_s(boundary_s(s, j))
+    at = (s.n + before) % s.block_size
+    for _ in range(before, j):
+        counts[KV_USED_BLOCKS, r] += phases[at]
+        at += 1
+        if at == s.block_size:
+            at = 0
+    counts[NEXT, r] = j
     levels[GOOD_UNTIL, r] = until
     return True
 
 
 @kernel
-def generated_by(s: Record, r: Record, t_s: float) -> int:
-    """Output tokens that request r, which is at the replica, has at time t.
+def iterations_out(s: Record, t_s: float) -> int:
+    """Iterations of the run whose tokens are out at time t."""
+    n: int = s.n + boundaries_passed(s, t_s)
+    if s.lag > 0 and (s.phase == IN_SPAN or t_s < s.flight_end_s):
+        n -= 1
+    return n
+
+
+@kernel
+def generated_by(r: Record, iterations: int) -> int:
+    """Output tokens of request r when those of so many iterations of its replica are out.
 
     While some decoding requests are left out of an iteration for its budget, it may be one more or
     less.
@@ -119,12 +121,7 @@ def generated_by(s: Record, r: Record, t_s: float) -> int:
     if not r.decoding:
         known: int = r.generated_tokens
         return known
-    n: int = s.n
-    if s.phase == IN_SPAN and s.k > 1:
-        n += iterations_done(s, t_s)
-    if s.lag > 0 and t_s < s.flight_end_s:
-        n -= 1
-    generated: int = n + r.offset + 1 - r.prompt_tokens
+    generated: int = iterations + r.offset + 1 - r.prompt_tokens
     return generated
 
 
@@ -145,16 +142,16 @@ def add_up_left(
     float64[n], output tokens.
     """
     for r in range(len(states)):
-        if t_s < levels[GOOD_UNTIL, r]:
+        if t_s <= levels[GOOD_UNTIL, r]:
             continue
-        s = states[r]
+        out = iterations_out(states[r], t_s)
         left = 0.0
         before = NONE
         i = head[r]
         while i != NONE:
             after = following[i]
             if req[i].status == WAITING or req[i].status == RUNNING:
-                left += max(predicted[i] - generated_by(s, req[i], t_s), 1.0)
+                left += max(predicted[i] - generated_by(req[i], out), 1.0)
                 before = i
             elif before == NONE:
                 head[r] = after

@@ -62,11 +62,12 @@ class Snapshot:
     As configured: index, int64[k], which replica it is; pool, kv_capacity_tokens, block_size and
     seats as in `Fleet`.
 
-    As of `taken_s` (seconds), when the last iteration before it had ended: num_waiting,
-    num_running: int64[k], requests. outstanding: int64[k], both together. waiting_tokens: int64[k],
-    tokens that waiting requests have so far, their prompts mostly. kv_used_tokens: int64[k], what
-    the KV blocks in use can hold. tokens: int64[k], both together. kv_used_frac: float64[k], the
-    share of blocks that are in use. predicted_left: float64[k], see `Router.needs_predicted_left`.
+    As of `taken_s` (seconds), after the last iteration that ended before: num_waiting, num_running:
+    int64[k], requests. outstanding: int64[k], both together. waiting_tokens: int64[k], tokens that
+    waiting requests have so far, their prompts mostly, without those that kept their KV blocks.
+    kv_used_tokens: int64[k], what the KV blocks in use can hold. tokens: int64[k], both together.
+    kv_used_frac: float64[k], the share of blocks that are in use. predicted_left: float64[k], see
+    `Router.needs_predicted_left`.
 
     Since then, by the router's own count: sent: int64[k], requests it has sent there; sent_tokens:
     int64[k], of their prompts; sent_predicted: float64[k], output tokens predicted of them, as

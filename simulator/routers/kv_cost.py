@@ -60,4 +60,5 @@ def softmax_choice(scores: NDArray[np.float64], temperature: float, uniform: flo
     spread = float(np.ptp(scores)) or 1.0
     weight = np.exp((scores - scores.max()) / (spread * temperature))
     cumulated = np.cumsum(weight)
-    return int(np.searchsorted(cumulated, uniform * cumulated[-1], side="right"))
+    below = int(np.searchsorted(cumulated, uniform * cumulated[-1], side="right"))
+    return min(below, len(scores) - 1)

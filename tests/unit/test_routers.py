@@ -53,6 +53,13 @@ def test_random_belongs_to_the_request_not_to_the_order_of_decisions():
     assert every(started(Random(), seed=1), IDLE) != every(one, IDLE)
 
 
+def test_every_request_has_as_much_luck_as_is_asked_for():
+    drawn = started(Random(), facts=some_facts(5000)).draws("any", 6)
+    assert drawn.shape == (5000, 6)
+    np.testing.assert_allclose(np.corrcoef(drawn.T), np.eye(6), atol=0.06)
+    np.testing.assert_allclose(drawn.mean(axis=0), 0.5, atol=0.02)
+
+
 def test_luck_moves_with_the_request():
     order = np.random.default_rng(0).permutation(20)
     moved = started(Random(), facts=some_facts(20, origin=order))
@@ -125,6 +132,9 @@ def test_only_the_sessions_of_a_replica_that_is_missing_move():
     after = np.array([without_two.index[router.choose(i, without_two)] for i in range(n)])
     assert (after[before != 2] == before[before != 2]).all()
     assert len(set(after[before == 2])) == 3
+    for i in np.flatnonzero(before == 2):
+        around = np.roll(router._owner, -router._place[i])
+        assert after[i] == around[around != 2][0]
 
 
 def test_a_session_keeps_its_replica_when_the_fleet_grows_but_for_the_share_of_the_new_one():
@@ -149,12 +159,14 @@ SYSTEM = (1, 400)
 
 
 def test_prefix_affinity_goes_where_enough_of_the_prompt_has_been():
-    facts = some_facts(4, **prompts([(7, 1000)], [(8, 1000)], [(7, 3000)], [(7, 3000), (9, 7100)]))
+    longer = [[(7, 3000)], [(7, 3000), (9, 7000)], [(7, 3000), (9, 6999)]]
+    facts = some_facts(5, **prompts([(7, 1000)], [(8, 1000)], *longer))
     router = started(PrefixAffinity(), facts=facts)
     assert router.choose(0, IDLE) == 0  # all trees are empty
     assert router.choose(1, IDLE) == 1  # the smallest tree
     assert router.choose(2, IDLE) == 0  # 1000 of 3000 were there
-    assert router.choose(3, IDLE) == 2  # 3000 of 10,100 are no more than 0.3
+    assert router.choose(3, IDLE) == 2  # 3000 of 10,000 are no more than 0.3
+    assert router.choose(4, IDLE) == 2  # all but its end has just been there
 
 
 def test_prefix_affinity_balances_when_both_thresholds_are_passed():

@@ -22,6 +22,7 @@ from simulator.routers.least_outstanding import LeastOutstanding
 from simulator.routers.round_robin import RoundRobin
 from simulator.schedulers.priority import Priority
 from simulator.testing import linear_cost
+from tests.routers_support import Guess
 
 COST = linear_cost(0.01, 1e-5, 1e-6, max_tokens=256, max_seqs=8)
 
@@ -64,6 +65,11 @@ class Watching(Router):
 
 
 @dataclass(eq=False, kw_only=True)
+class WatchingLeft(Watching):
+    needs_predicted_left = True
+
+
+@dataclass(eq=False, kw_only=True)
 class Listening(LeastOutstanding):
     """As its parent, but told of completions."""
 
@@ -75,20 +81,25 @@ class Listening(LeastOutstanding):
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.5, 1e9])
 def test_a_snapshot_is_retaken_at_the_first_decision_so_long_after_the_last(delay_s):
-    router = Watching(snapshot_delay_s=delay_s)
+    router = WatchingLeft(snapshot_delay_s=delay_s)
     table = requests_of()
-    cluster_of(router, table=table).run()
+    predicted = np.arange(len(table)) % 7 + 0.5
+    facts = RequestFacts.plain(table["prompt_tokens"])
+    facts = replace(facts, predictor=Guess(predicted))
+    cluster_of(router, table=table, facts=facts).run()
     taken_s = -np.inf
-    sent, tokens = np.zeros(3), np.zeros(3)
+    sent, tokens, outputs = np.zeros(3), np.zeros(3), np.zeros(3)
     for i, seen in router.seen:
         now_s = table["arrival_s"][i]
         if now_s - taken_s >= delay_s:
-            taken_s, sent, tokens = now_s, np.zeros(3), np.zeros(3)
+            taken_s, sent, tokens, outputs = now_s, np.zeros(3), np.zeros(3), np.zeros(3)
         assert seen.taken_s == taken_s
         assert seen.sent.tolist() == sent.tolist()
         assert seen.sent_tokens.tolist() == tokens.tolist()
+        assert seen.sent_predicted.tolist() == outputs.tolist()
         sent[table["replica"][i]] += 1
         tokens[table["replica"][i]] += table["prompt_tokens"][i]
+        outputs[table["replica"][i]] += predicted[i]
     assert len(router.seen) == len(table)
 
 
