@@ -17,9 +17,29 @@ def looks_ahead(run: Run, make: MakeScheduler) -> str:
     at_s = float(np.quantile(run.requests["finish_s"], 0.4, method="lower"))
     seen = serve(run.case, make(), until_s=at_s).requests["generated_tokens"]
     other = serve(_other_future(run, at_s, seen), make())
+    return _differs_before(_seen_s(run, other), run, other)
+
+
+def expects_arrivals(run: Run, make: MakeScheduler) -> str | None:
+    """The same, where it is those yet to come that are others: all like the one most is asked of.
+
+    None if all arrive at once.
+    """
+    arrival_s = run.case.arrival_s
+    rows = np.arange(len(arrival_s))
+    at_s = arrival_s[len(rows) // 2]
+    later = np.flatnonzero(arrival_s > at_s)
+    if not len(later):
+        return None
+    rows[later] = np.argmax(run.case.prompt_tokens)
+    other = serve(run.case.with_requests_of(rows), make())
+    return _differs_before(arrival_s[later[0]], run, other)
+
+
+def _differs_before(until_s: float, run: Run, other: Run) -> str:
+    """The first decision before a time that differs, "" if none does."""
     if other.error is not None:
         return f"{type(other.error).__name__}: {other.error}"
-    until_s = _seen_s(run, other)
     before = [step for step in run.steps if step.t_s < until_s]
     decided = first_difference(before, other.steps)
     return decided and f"{decided}, by what nobody can see before {until_s:g} s"

@@ -11,9 +11,12 @@ from simulator.cost.cost_table import CostTable
 from simulator.engine.config import EngineConfig
 from simulator.engine.request import new_requests
 from simulator.facts import RequestFacts
+from simulator.predictors.base import Reordered
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+_OWN_FACTS = ("prompt_tokens", "max_tokens", "class_id", "client_id", "priority", "due_s")
 
 ITERATION_S = 2.0**-3
 """The least that an iteration takes, in seconds."""
@@ -59,10 +62,10 @@ class Case:
     def limit_s(self) -> float:
         """When any schedule is over that makes progress (seconds).
 
-        Eight times what it takes to serve the requests one after another.
+        Four times what it takes to serve the requests one after another.
         """
         iterations = int((self.output_tokens + self.prompt_tokens // 8 + 2).sum())
-        return float(self.arrival_s[-1]) + 8.0 * iterations * ITERATION_S
+        return float(self.arrival_s[-1]) + 4.0 * iterations * ITERATION_S
 
     def table(self) -> np.ndarray:
         """The requests as an engine takes them, not served yet."""
@@ -81,6 +84,32 @@ class Case:
     def with_lengths(self, thinking_tokens: Ints, output_tokens: Ints) -> Case:
         """The same as far as anybody can see at first; it is the future that is different."""
         return replace(self, thinking_tokens=thinking_tokens, output_tokens=output_tokens)
+
+    def with_requests_of(self, rows: Ints) -> Case:
+        """The same arrivals, but what comes i-th is what came as `rows[i]` (int64[n]).
+
+        Sessions and queries stay where they are, as they are named by their rows.
+        """
+        facts = self.facts
+        moved = {
+            name: getattr(facts, name)[rows]
+            for name in (
+                "prompt_tokens",
+                "max_tokens",
+                "class_id",
+                "client_id",
+                "priority",
+                "due_s",
+            )
+        }
+        return replace(
+            self,
+            prompt_tokens=self.prompt_tokens[rows],
+            thinking_tokens=self.thinking_tokens[rows],
+            output_tokens=self.output_tokens[rows],
+            max_tokens=self.max_tokens[rows],
+            facts=replace(facts, **moved, predictor=Reordered(facts.predictor, rows)),
+        )
 
     def stepping(self) -> Case:
         """The same, each iteration by itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from simulator.conformance import accounts
-from simulator.conformance.blindness import looks_ahead
+from simulator.conformance.blindness import expects_arrivals, looks_ahead
 from simulator.conformance.case import Case
 from simulator.conformance.idleness import idle
 from simulator.conformance.repeats import (
@@ -29,7 +29,7 @@ SAME_STEPPING = "same in spans and iterations"
 BLIND = "blind to the future"
 
 Account = Callable[[Run], Iterator[str]]
-Comparison = Callable[[Run, MakeScheduler], str]
+Comparison = Callable[[Run, MakeScheduler], str | None]
 
 
 def check_scheduler(make: MakeScheduler, cases: Sequence[Case] | None = None) -> None:
@@ -71,7 +71,7 @@ def scheduler_verdicts(make: MakeScheduler, cases: Sequence[Case] | None = None)
         judge(SAME_BYTES, compared(differs_when_repeated)),
         judge(SAME_LATER, compared(differs_when_later)),
         judge(SAME_STEPPING, compared(differs_in_steps)),
-        judge(BLIND, [*refusals, *compared(looks_ahead)]),
+        judge(BLIND, [*refusals, *compared(looks_ahead), *compared(expects_arrivals)]),
     ]
 
 
@@ -85,5 +85,5 @@ def _is_broken(run: Run) -> bool:
     return isinstance(run.error, IntegrityError) and "invariant" in str(run.error)
 
 
-def _in_case(run: Run, finding: str) -> str:
-    return f"{run.case.name}: {finding}" if finding else ""
+def _in_case(run: Run, finding: str | None) -> str | None:
+    return f"{run.case.name}: {finding}" if finding else finding

@@ -59,7 +59,7 @@ _ENGINES: dict[str, dict[str, Any]] = {
     },
     "static batches": {"num_gpu_blocks": 200, "max_num_seqs": 4, "batching": "static"},
 }
-_SPAN_S = {"ample": 150.0, "a burst": 0.0}
+_SPAN_S = {"ample": 150.0, "few seats": 30.0, "few seats, async": 30.0, "a burst": 0.0}
 
 
 def scheduler_cases() -> list[Case]:
@@ -70,7 +70,7 @@ def scheduler_cases() -> list[Case]:
 def _case(name: str, options: dict[str, Any]) -> Case:
     small = {"block_size": 4, "max_num_batched_tokens": 24, "max_model_len": _LONGEST_TOKENS}
     config = EngineConfig(**{**small, **options})
-    return requests(name, 30, _SPAN_S.get(name, 30.0), config)
+    return requests(name, 30, _SPAN_S.get(name, 12.0), config)
 
 
 def requests(name: str, count: int, span_s: float, config: EngineConfig) -> Case:

@@ -29,6 +29,7 @@ class NoEvict(Scheduler):
     source: ClassVar[str] = "TensorRT-LLM, CapacitySchedulerPolicy.GUARANTEED_NO_EVICT"
     foresees: ClassVar[bool] = True
     keeps_arrival_order: ClassVar[bool] = True
+    work_conserving: ClassVar[bool] = False
 
     def start(self, facts: RequestFacts, config: EngineConfig) -> None:
         """How long a request can be at most."""

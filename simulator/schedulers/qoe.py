@@ -64,15 +64,18 @@ class Qoe(Scheduler):
         self._room = self.kv_share * config.usable_blocks * config.block_size
         self._seats = config.seat_limit
         self._allowance = 0.0
+        self._first_s = np.inf
 
     def on_arrival(self, view: RequestView, now_s: float) -> None:
-        """More displacements are allowed."""
+        """More displacements are allowed; time counts from the first arrival."""
+        self._first_s = min(self._first_s, now_s)
         self._allowance += len(view) * self.preemptions_per_request
 
     def review_at(self, view: RequestView, now_s: float) -> ArrayLike:
-        """The next tick, the same for all."""
+        """The next tick since the first arrival, the same for all."""
         tick_s = self.horizon_s / 4.0
-        return np.full(len(view), (np.floor(now_s / tick_s + 1e-6) + 1.0) * tick_s)
+        ticks = np.floor((now_s - self._first_s) / tick_s + 1e-6) + 1.0
+        return np.full(len(view), self._first_s + ticks * tick_s)
 
     def select(self, waiting: RequestView, running: RequestView, now_s: float) -> ArrayLike:
         """The knapsack, the best first."""

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from simulator.schedulers import Action, Scheduler
+from simulator.schedulers import Scheduler
 
 
 class ByPrompt(Scheduler):
@@ -14,19 +14,16 @@ class ByPrompt(Scheduler):
         return view.prompt_tokens
 
 
-class HalfPrompts(ByPrompt):
-    """Takes turns so short that a long prompt is never computed to its end."""
+class Thrashes(ByPrompt):
+    """Whoever has got furthest makes way for whoever waits, so that no long prompt gets done."""
 
     rank_changes = "running"
 
     def rank(self, view, now_s):
         return view.queued_since_s
 
-    def review_at(self, view, now_s):
-        return np.full(len(view), now_s + 0.01)
-
-    def on_review(self, view, now_s):
-        return Action.RECOMPUTE
+    def displace(self, candidate, running, now_s):
+        return int(np.argmax(running.kv_tokens))
 
 
 class Asks(ByPrompt):
@@ -44,13 +41,20 @@ class Peeks(ByPrompt):
 
 
 class PeeksAtThinking(ByPrompt):
-    """The same of the length of thinking, and only of who has begun."""
+    """The same of the length of thinking."""
 
     def rank(self, view, now_s):
-        thinking = view._table["thinking_tokens"][view.ids]
-        return np.where(view.generated_tokens > 0, thinking, view.prompt_tokens)
+        return view._table["thinking_tokens"][view.ids]
 
-    rank_changes = "always"
+
+class Expects(ByPrompt):
+    """Knows how long prompts will be on the whole, those yet to come included."""
+
+    def start(self, facts, config):
+        self._mean = facts.prompt_tokens.mean()
+
+    def rank(self, view, now_s):
+        return abs(view.prompt_tokens - self._mean)
 
 
 class Dices(ByPrompt):
@@ -87,13 +91,11 @@ class TellsTheTime(ByPrompt):
 
 
 class SeesStaleColumns(ByPrompt):
-    """Reads progress where the engine leaves it only now and then."""
-
-    rank_changes = "always"
+    """Reads what the engine writes down only where a span ends."""
 
     def rank(self, view, now_s):
-        running = view._table["status"] == 2
-        return view.ids * (-1.0) ** view._table["generated_tokens"][running].sum()
+        answering = np.count_nonzero(view._table["first_answer_s"] <= now_s)
+        return view.ids * (-1.0) ** answering
 
 
 class ReservesAll(ByPrompt):

@@ -35,9 +35,9 @@ def hurried(cls):
     for parameter in parameters_of(cls):
         if type(parameter.default) in (int, float):
             if parameter.name.endswith("_tokens"):
-                found[parameter.name] = type(parameter.default)(6)
+                found[parameter.name] = max(parameter.default // 64, 1)
             elif parameter.name.endswith("_s"):
-                found[parameter.name] = 1.5
+                found[parameter.name] = parameter.default / 10
     return found
 
 
@@ -63,7 +63,7 @@ def test_what_the_broken_schedulers_have_in_common_conforms():
 @pytest.mark.parametrize(
     ("scheduler", "lacks"),
     [
-        (broken.HalfPrompts, names.SERVES_ALL),
+        (broken.Thrashes, names.SERVES_ALL),
         (broken.Raises, names.SERVES_ALL),
         (broken.ChangesFacts, names.SERVES_ALL),
         (broken.CutsShort, names.CONSERVES),
@@ -75,6 +75,7 @@ def test_what_the_broken_schedulers_have_in_common_conforms():
         (broken.Asks, names.BLIND),
         (broken.Peeks, names.BLIND),
         (broken.PeeksAtThinking, names.BLIND),
+        (broken.Expects, names.BLIND),
     ],
 )
 def test_a_broken_scheduler_is_found_out(scheduler, lacks):
@@ -96,7 +97,7 @@ def test_why_is_said():
     with pytest.raises(AssertionError, match="started again, it remembers the run before"):
         check_scheduler(broken.Remembers)
     with pytest.raises(AssertionError, match=r"requests are not served by t = \d+ s"):
-        check_scheduler(broken.HalfPrompts)
+        check_scheduler(broken.Thrashes, [CASES["little KV"]])
 
 
 def test_who_does_not_claim_to_conserve_work_need_not():
