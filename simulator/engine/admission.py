@@ -68,6 +68,16 @@ def could_be_admitted(s: Record, req: Array, kv: Kv, free: int, threshold: int) 
 
 
 @kernel
+def free_for_queue(s: Record, phases: Array) -> int:
+    """Blocks free when the queue is looked at: after the decodes took theirs, or before."""
+    if s.batching == PREFILL_FIRST:
+        all_free: int = s.free_blocks
+        return all_free
+    left: int = s.free_blocks - phases[s.n % s.block_size]
+    return left
+
+
+@kernel
 def make_room(s: Record, req: Array, kv: Kv, i: int, budget: int, promised: int) -> int:
     """Blocks free for head i, but for `promised` ones; others without a seat give up theirs.
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from simulator.engine.addresses import kv_of, lists_of, phases_of
-from simulator.engine.admission import could_be_admitted
+from simulator.engine.admission import could_be_admitted, free_for_queue
 from simulator.engine.blocks import blocks_for, decoded_tokens
 from simulator.engine.decoding import review_iteration
 from simulator.engine.jit import Array, Kv, Record, entry, kernel
@@ -127,7 +127,7 @@ def head_fits_without(
     `budget`: tokens of the iteration that decodes do not take.
     """
     running, reserved = s.num_running, s.reserved_blocks
-    free = s.free_blocks - phases[s.n % s.block_size]
+    free = free_for_queue(s, phases)
     for j in range(len(gone)):
         r = req[gone[j]]
         s.num_running -= 1

@@ -12,7 +12,7 @@ from simulator.engine.addresses import (
     phases_of,
     samples_of,
 )
-from simulator.engine.admission import could_be_admitted
+from simulator.engine.admission import could_be_admitted, free_for_queue
 from simulator.engine.asking import head_fits
 from simulator.engine.blocks import decoded_tokens
 from simulator.engine.caching import head_may_hit_more
@@ -55,6 +55,7 @@ from simulator.engine.state import (
     ON_REVIEW,
     ON_SELECT,
     OPEN,
+    PREFILL_FIRST,
     ROW_RUNNING,
     ROW_TOKENS,
 )
@@ -177,7 +178,7 @@ def must_ask(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -> bool
     displace = event and s.asks & ON_DISPLACE
     if not displace and not (s.asks & ON_REVIEW and review_is_due(s, req, lists)):
         return False
-    free = s.free_blocks - phases[s.n % s.block_size]
+    free = free_for_queue(s, phases)
     budget = s.max_num_batched_tokens - s.num_decodes
     blocked = prefills_held(s) or not head_fits(s, req, kv, free, budget)
     if displace and not blocked:
@@ -276,7 +277,8 @@ def could_matter(
         return False  # behind a head that stays blocked while the batch only grows
     if s.prefix_caching and head_may_hit_more(s, req, lists, kv):
         return True
-    free = s.free_blocks - blocks_taken(s, phases, j)
+    decodes_before = j - (s.batching == PREFILL_FIRST)
+    free = s.free_blocks - blocks_taken(s, phases, decodes_before)
     return bool(could_be_admitted(s, req, kv, free, long_threshold(s)))
 
 
