@@ -130,9 +130,7 @@ def engines(draw):
     }
     if options["batching"] == "prefill_first":
         options["enable_chunked_prefill"] = False
-        options["max_num_batched_tokens"] = max(
-            config.max_num_batched_tokens, config.max_model_len
-        )
+        options["max_num_batched_tokens"] = max(config.max_num_batched_tokens, config.max_model_len)
     return dataclasses.replace(config, **options)
 
 
