@@ -137,7 +137,7 @@ def _draft(settings: EngineSettings, architecture: Architecture, gpu: GpuProfile
     if draft["batching"] == "prefill_first" and settings.enable_chunked_prefill is None:
         draft["enable_chunked_prefill"] = False
     draft["num_gpu_blocks"] = settings.num_gpu_blocks
-    if settings.enable_prefix_caching is None and _rules_out_prefix_caching(settings, architecture):
+    if settings.enable_prefix_caching is None and rules_out_prefix_caching(settings, architecture):
         draft["enable_prefix_caching"] = False
     groups = kv_groups(architecture)
     draft |= {
@@ -191,7 +191,7 @@ def _capacity(
     )
 
 
-def _rules_out_prefix_caching(settings: EngineSettings, architecture: Architecture) -> str | None:
+def rules_out_prefix_caching(settings: EngineSettings, architecture: Architecture) -> str | None:
     """Why prefix caching, a default of the preset, stays off; None if nothing is in its way."""
     groups = kv_groups(architecture)
     if groups.window > 0 or groups.full > 1:
@@ -270,7 +270,7 @@ def _budget_problems(at: str, draft: dict[str, Any]) -> list[Problem]:
 
 def _prefix_cache_notes(settings: EngineSettings, architecture: Architecture) -> list[str]:
     """That the preset's release would cache prefixes by default, and this run does not."""
-    reason = _rules_out_prefix_caching(settings, architecture)
+    reason = rules_out_prefix_caching(settings, architecture)
     if reason is None:
         return []
     return [f"{settings.preset} caches prefixes by default; that {reason}"]

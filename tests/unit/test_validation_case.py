@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from simulator import InputError
@@ -10,6 +11,7 @@ from simulator.config.resolve import resolve_pool
 from simulator.studies.validation.case import case_of
 from simulator.studies.validation.lengths import TASKS, lognormal_with_mean, read_histograms
 from simulator.studies.validation.load import Unsupported
+from simulator.studies.validation.prefixes import repeated
 from simulator.studies.validation.server import ServerText, read_server_text
 from tests.validation_rows import ML_ENERGY, POINT
 from workloads.arrivals import AllAtOnceArrivals, ClosedLoopArrivals, PoissonArrivals
@@ -125,13 +127,63 @@ def test_async_scheduling_where_the_row_says_so():
     ).async_scheduling
 
 
-def test_whole_sequences_are_admitted_where_a_prefix_cache_would_keep_them():
-    def admits(**changes):
-        return engine_of(**changes).scheduler_reserve_full_isl
+OFF = "vllm serve m --no-enable-prefix-caching"
 
-    assert admits()
-    assert not admits(key_settings="vllm serve m --no-enable-prefix-caching")
-    assert admits(engine_version="0.33.0", key_settings="vllm serve m --no-enable-prefix-caching")
+
+def test_prefixes_are_cached_unless_the_row_says_otherwise():
+    assert engine_of().enable_prefix_caching
+    assert engine_of(engine_version="0.33.0").enable_prefix_caching
+    assert engine_of(key_settings="vllm serve m --enable-prefix-caching").enable_prefix_caching
+    assert not engine_of(key_settings=OFF).enable_prefix_caching
+    assert not case_of(POINT).cache_missing
+    assert not engine_of().scheduler_reserve_full_isl, "as vLLM 0.11 admits"
+
+
+def test_whole_sequences_stand_in_for_a_cache_that_is_not_modelled():
+    """gpt-oss has two groups of KV layers."""
+    gpt_oss = {"model": "openai/gpt-oss-20b", "weights": "MXFP4"}
+    engine = engine_of(**gpt_oss)
+    assert engine.scheduler_reserve_full_isl
+    assert not engine.enable_prefix_caching
+    assert case_of(replace(POINT, **gpt_oss)).cache_missing
+    asked = {**gpt_oss, "key_settings": "vllm serve m --enable-prefix-caching"}
+    assert case_of(replace(POINT, **asked)).cache_missing
+    assert not engine_of(**asked).enable_prefix_caching
+    off = {**gpt_oss, "key_settings": OFF}
+    assert not case_of(replace(POINT, **off)).cache_missing
+    assert not engine_of(**off).scheduler_reserve_full_isl
+
+
+UNIQUE = "num_prompts = 32 unique x repeats from sweeps.yaml; mean input length not published"
+
+
+@pytest.mark.parametrize(
+    ("unclear", "num_prompts", "repeats"),
+    [
+        (UNIQUE, 128, 4),
+        (UNIQUE, 32, 1),
+        (UNIQUE, 130, 1),
+        (UNIQUE, 16, 1),
+        ("repeats not resolved from sweeps.yaml ([]); unique prompts 32", 128, 1),
+        ("0 unique x repeats", 128, 1),
+        ("", 128, 1),
+    ],
+)
+def test_prompts_are_repeated_where_the_row_says_so(unclear, num_prompts, repeats):
+    point = replace(ML_ENERGY, unclear=unclear, num_prompts=num_prompts)
+    assert case_of(point).repeats == repeats
+
+
+def test_repeats_are_of_the_requests_that_the_histogram_counts(histograms):
+    point = replace(ML_ENERGY, unclear="num_prompts = 20 unique x repeats", num_prompts=None)
+    assert case_of(point, histograms).repeats == 2
+
+
+def test_repeated_prompts_are_the_same_list_over_and_over():
+    prompts = repeated(np.array([7, 5, 9]), 2)
+    one = [[(0, 7)], [(1, 5)], [(2, 9)]]
+    assert [prompts.of(i) for i in range(6)] == one + one
+    assert (prompts.output_id == -1).all(), "nobody quotes an answer"
 
 
 def test_an_unknown_version_is_an_assumption_an_old_one_is_refused():

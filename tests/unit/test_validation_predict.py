@@ -129,14 +129,71 @@ def test_status_and_reason():
     assert predict(long, []).reason.startswith("every request is refused")
 
 
-def test_a_full_kv_cache_makes_a_result_approximate():
-    """Only then can it matter that admission stands in for prefix caching."""
-    text = "prefix caching stood in for"
-    assert text not in predict(POINT, []).reason
-    scarce = {"key_settings": '{"kv_cache": {"num_gpu_blocks": 400, "block_size": 16}}'}
-    assert text in predict(replace(POINT, **scarce), []).reason
-    newer = replace(POINT, engine_version="0.33.0", **scarce)
-    assert text not in predict(newer, []).reason
+GPT_OSS = replace(POINT, model="openai/gpt-oss-20b", weights="MXFP4")
+OFF = " --no-enable-prefix-caching"
+
+
+def scarce(share):
+    """A server that leaves little for KV cache."""
+    return f"vllm serve m --gpu-memory-utilization {share}"
+
+
+def test_a_cache_that_is_missing_makes_a_result_approximate_where_it_matters():
+    """It can only find what a preempted request or an equal prompt has left."""
+    text = "prefix caching, which is not modelled for this model"
+
+    def is_said(point, **changes):
+        made = predict(replace(point, **changes), [])
+        assert made.values
+        return text in made.reason
+
+    little = scarce(0.185)
+    assert predict(replace(GPT_OSS, key_settings=little), []).status == "approximate"
+    assert is_said(GPT_OSS, key_settings=little)
+    assert is_said(GPT_OSS, key_settings=little, engine_version="0.33.0")
+    assert not is_said(GPT_OSS, key_settings=little + OFF)
+    assert not is_said(GPT_OSS)
+    assert is_said(GPT_OSS, unclear="50 unique x repeats")
+    assert not is_said(GPT_OSS, unclear="50 unique x repeats", key_settings=OFF)
+    assert not is_said(POINT, key_settings=scarce(0.215))
+
+
+def test_a_prompt_short_of_kv_cache_costs_nothing_where_prefixes_are_cached():
+    """vLLM 0.11 admits by the first chunk: without a cache it computes chunks over and over."""
+    prompt = {"isl_nominal": "6000", "isl_mean": 6000.0, "num_prompts": 24}
+    budget = {"max_num_batched_tokens": 512}
+
+    def recomputed(text):
+        case = case_of(replace(POINT, key_settings=text, **prompt, **budget))
+        outcome = simulate_case(case, resolve_pool("points", case.pool))
+        computed = outcome.states["prefill_tokens"].sum()
+        return computed / outcome.requests["prompt_tokens"].sum() - 1
+
+    assert recomputed(scarce(0.235)) < 0.001
+    assert recomputed(scarce(0.235) + OFF) > 0.1
+
+
+def test_repeated_prompts_hit_the_cache():
+    """Of 100 requests with 25 prompts, 75 compute no more than the last, unfilled block."""
+
+    def computed(**changes):
+        case = case_of(replace(POINT, max_num_seqs=8, **changes))
+        outcome = simulate_case(case, resolve_pool("points", case.pool))
+        table = outcome.requests
+        left = table["prompt_tokens"] - table["cached_tokens"]
+        return np.sort(left).tolist()
+
+    assert computed(unclear="25 unique x repeats") == [500 % 16] * 75 + [500] * 25
+    assert computed() == [500] * 100
+    assert computed(unclear="25 unique x repeats", key_settings=OFF) == [500] * 100
+
+
+def test_repeated_prompts_have_the_lengths_of_one_list():
+    spread_out = {"isl_nominal": "800", "unclear": "25 unique x repeats; range-ratio 0.5"}
+    case = case_of(replace(POINT, isl_mean=None, **spread_out))
+    prompts = simulate_case(case, resolve_pool("points", case.pool)).requests["prompt_tokens"]
+    np.testing.assert_array_equal(prompts, np.tile(prompts[:25], 4))
+    assert len(np.unique(prompts)) > 20
 
 
 def test_replicas_share_the_load():

@@ -22,6 +22,7 @@ from simulator.studies.validation.load import (
     num_requests_of,
 )
 from simulator.studies.validation.points import Point
+from simulator.studies.validation.prefixes import is_cache_missing, repeats_of
 from simulator.studies.validation.server import ServerText, read_server_text
 from workloads.arrivals import Arrivals
 
@@ -54,7 +55,8 @@ class Case:
     `steady_seats`: measure as ml.energy does, between the first token of that many requests and
     the start of the run-down; None measures the whole run. `assumed` makes a result approximate,
     `remarks` only want to be known. `itl_comparable`: the client saw single tokens.
-    `prefix_caching`: admission stands in for it, see `_caches_prefixes`.
+    `repeats`: each prompt was sent so many times, the list of all of them over and over.
+    `cache_missing`: its engine cached prefixes, which is not modelled for its model.
     """
 
     pool: PoolSettings
@@ -66,7 +68,8 @@ class Case:
     assumed: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     itl_comparable: bool = True
-    prefix_caching: bool = False
+    repeats: int = 1
+    cache_missing: bool = False
 
 
 def case_of(
@@ -94,12 +97,13 @@ def case_of(
     assumed += lengths.assumed
     model = _model_of(point)
     weights = _weight_dtype_of(point)
+    cache_missing = is_cache_missing(model, preset, text)
     settings: dict[str, Any] = {
         "model": model,
         "gpu": _gpu_of(point, gpus),
         "weight_dtype": "auto" if _is_own_format(model, weights) else weights,
         "kv_cache_dtype": _kv_dtype_of(point, text, engine, weights),
-        "engine": _engine_settings(point, text, preset, seats),
+        "engine": _engine_settings(point, text, preset, seats, cache_missing),
     }
     if (point.ep or 1) > 1 or text.expert_parallel:
         settings["enable_expert_parallel"] = True
@@ -107,16 +111,18 @@ def case_of(
         remarks.append("CUDA graphs PIECEWISE simulated as full ones")
     pool = _with_replicas(point, text, settings, gpus, assumed)
     arrivals, steady_seats = arrivals_of(point, seats)
+    num_requests = num_requests_of(point, arrivals, lengths, assumed)
     return Case(
         pool=pool,
         arrivals=arrivals,
         lengths=lengths,
-        num_requests=num_requests_of(point, arrivals, lengths, assumed),
+        num_requests=num_requests,
         engine=engine,
         steady_seats=steady_seats,
         assumed=tuple(assumed),
         remarks=tuple(remarks),
-        prefix_caching=_caches_prefixes(preset, text),
+        repeats=repeats_of(point, num_requests),
+        cache_missing=cache_missing,
         itl_comparable="use tpot" not in point.unclear.lower() and not _bunched(point),
     )
 
@@ -225,8 +231,15 @@ def _kv_dtype_of(point: Point, text: ServerText, engine: Engine, weights: str) -
 
 
 def _engine_settings(
-    point: Point, text: ServerText, preset: str, seats: int | None
+    point: Point, text: ServerText, preset: str, seats: int | None, cache_missing: bool
 ) -> dict[str, Any]:
+    """The row's own settings; what is left out is as the release has it.
+
+    vLLM to 0.13 admits a prompt by its first chunk. With a prefix cache, one that runs out of KV
+    cache keeps its blocks, costs nothing and is not taken up again before its next chunk fits;
+    without, the same chunks would be computed over and over. Where the cache is not modelled,
+    admitting whole sequences, as later releases do, is nearest to it.
+    """
     budget = point.max_num_batched_tokens or text.max_num_batched_tokens
     settings = {
         "preset": preset,
@@ -236,22 +249,11 @@ def _engine_settings(
         "gpu_memory_utilization": text.gpu_memory_utilization,
         "num_gpu_blocks": text.num_gpu_blocks,
         "block_size": text.block_size,
-        "scheduler_reserve_full_isl": True if _caches_prefixes(preset, text) else None,
-        "async_scheduling": text.async_scheduling,  # else as the release has it
-        "enable_prefix_caching": False,
+        "scheduler_reserve_full_isl": True if cache_missing else None,
+        "async_scheduling": text.async_scheduling,
+        "enable_prefix_caching": False if text.prefix_caching is False else None,
     }
     return {name: value for name, value in settings.items() if value is not None}
-
-
-def _caches_prefixes(preset: str, text: ServerText) -> bool:
-    """Whether a prompt that ran out of KV cache finds its own blocks again.
-
-    Prefix caching keeps them, so that a partial prefill costs nothing and is not taken up again
-    before its next chunk fits. Without a cache, an engine that admits by the first chunk would
-    compute the same chunks over and over; admitting whole sequences is nearest to what vLLM does.
-    Later releases admit whole sequences anyway.
-    """
-    return preset == "vllm-0.11" and text.prefix_caching is not False
 
 
 def _with_replicas(

@@ -22,6 +22,7 @@ from simulator.studies.validation.lengths import Histograms
 from simulator.studies.validation.load import Unsupported, first_reason
 from simulator.studies.validation.points import Point
 from simulator.studies.validation.power import average_power_w
+from simulator.studies.validation.prefixes import repeated
 from simulator.studies.validation.steady import steady_times_s, stretch, whole
 from workloads.batch import RequestBatch
 from workloads.laws.law import Law
@@ -70,8 +71,8 @@ def predict(
     except InputError as error:
         return Prediction(point.id, UNSUPPORTED, first_reason(error))
     assumed = list(case.assumed)
-    if case.prefix_caching and _kv_was_short(outcome):
-        assumed.append("prefix caching stood in for by admitting whole sequences only")
+    if case.cache_missing and (case.repeats > 1 or _kv_was_short(outcome)):
+        assumed.append("prefix caching, which is not modelled for this model")
     if not pool.gpu.calibrated:
         assumed.append(f"the profile of {pool.gpu.name} is not calibrated")
     return Prediction(
@@ -129,14 +130,16 @@ def _values(
 
 def _batch_of(case: Case) -> RequestBatch:
     n = case.num_requests
+    prompts = repeated(spread(case.lengths.prompt, n // case.repeats, "prompt"), case.repeats)
     return RequestBatch(
         arrival_s=case.arrivals.times(0, "points", count=n),
-        prompt_tokens=spread(case.lengths.prompt, n, "prompt"),
+        prompt_tokens=prompts.tokens,
         thinking_tokens=np.zeros(n, dtype=np.int64),
         answer_tokens=spread(case.lengths.output, n, "answer"),
         max_tokens=np.zeros(n, dtype=np.int64),
         class_id=np.zeros(n, dtype=np.int32),
         closed_loop=case.arrivals.clients(0, "points", n),
+        segments=prompts if case.repeats > 1 else None,
     )
 
 
