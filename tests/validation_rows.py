@@ -39,6 +39,7 @@ HEADER = [
     "tpot_mean_ms",
     "itl_median_ms",
     "avg_running",
+    "avg_power_w",
     "unclear",
     "notes",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from simulator.studies.validation.fit_power import PowerFit
     from simulator.studies.validation.host import HostFit
     from simulator.studies.validation.study import Validation
     from simulator.studies.validation.tables import TextTable
@@ -42,8 +43,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option(
     "--fit",
-    type=click.Choice(["host"]),
-    help="Fit the engine's constants on this GPU instead; --out is then a GPU profile.",
+    type=click.Choice(["host", "power"]),
+    help="Fit the engine's constants, or the GPU's energies, instead; --out is then a GPU profile.",
 )
 @click.option(
     "--constants",
@@ -74,11 +75,12 @@ def command(
 
     With --fit host, the constants of the engine that no kernel explains (CPU time per iteration,
     memory it keeps) are fitted to the rows, or to the run, and printed as part of a GPU profile.
+    With --fit power, the GPU's energies per byte and per operation are, to the rows' avg_power_w.
     """
     for target in (out, html):
         if target is not None and not target.absolute().parent.is_dir():
             raise click.UsageError(f"no such folder: {target.parent}")
-    if constants is not None and fit is None:
+    if constants is not None and fit != "host":
         raise click.UsageError("--constants goes with --fit host")
     if measured.suffix == ".json":
         _bench(measured, experiment, (histograms, only, workers), out, html, plots, fit, constants)
@@ -92,10 +94,15 @@ def command(
     points = read_points(measured)
     known = read_histograms(histograms) if histograms else None
     rows = select(points.rows, only) if only else points.rows
-    if fit is not None:
+    if fit == "host":
         from simulator.studies.validation.fit_host import fit_all
 
         _show_fits(fit_all(rows, known, one_gpu=out is not None, **_named(constants)), out)
+        return
+    if fit == "power":
+        from simulator.studies.validation.fit_power import fit_power
+
+        _show_fits(fit_power(rows, known, one_gpu=out is not None), out)
         return
     with _progress(shown=not quiet and sys.stderr.isatty()) as progress:
         validation = validate(rows, points.metrics, known, workers=workers, progress=progress)
@@ -121,6 +128,8 @@ def _bench(
         raise click.UsageError("a vllm bench result needs --experiment, the pool it ran on")
     if any(option is not None for option in for_points):
         raise click.UsageError("--histograms, --only and --workers go with a points file")
+    if fit == "power":
+        raise click.UsageError("--fit power goes with a points file: a bench run has no power")
     bench, loaded = read_bench(measured), load_experiment(experiment)
     if fit is not None:
         from simulator.studies.validation.fit_host import fit_host_to_bench
@@ -166,11 +175,12 @@ def _show(
     click.echo(status_line(validation))
 
 
-def _show_fits(fits: list[HostFit], out: Path | None) -> None:
-    from simulator.studies.validation.tables import fit_tables
+def _show_fits(fits: Sequence[HostFit | PowerFit], out: Path | None) -> None:
+    from simulator.studies.validation.fit_power import PowerFit
+    from simulator.studies.validation.tables import fit_tables, power_fit_tables
 
     for fit in fits:
-        _print(fit_tables(fit))
+        _print(power_fit_tables(fit) if isinstance(fit, PowerFit) else fit_tables(fit))
         click.echo(fit.snippet())
     if out is not None:
         out.write_text(fits[-1].profile_yaml(), encoding="utf-8")

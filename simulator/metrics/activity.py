@@ -37,7 +37,6 @@ class Activity:
     output_tokens: float | FloatArray
     prefill_tokens: float | FloatArray
     context_tokens_read: float | FloatArray
-    replicas: int = 1
     window_tokens: int = 0
     prompt_terms: FloatArray | None = None
     prompts: float = 0.0

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.cost.terms import FloatArray
-from simulator.metrics.activity import Activity, amount
 
 if TYPE_CHECKING:
     from hardware_profiles.profile import GpuProfile
-    from simulator.cost.iteration_time import Work
 
 
 @dataclass(frozen=True)
@@ -45,16 +43,3 @@ class GpuPower:
             return None
         dynamic = self.energy_per_byte_j * bytes_per_s + self.energy_per_flop_j * flops_per_s
         return np.asarray(np.minimum(self.tdp_w, self.idle_w + dynamic))
-
-
-def average_power_w(activity: Activity, work: Work, gpu: GpuProfile) -> float | None:
-    """Mean power of one GPU, watts; None where the profile has no energies or nothing ran.
-
-    `activity` is one stretch; bytes and operations are those of its mean iteration.
-    """
-    gpu_s = np.asarray(activity.seconds, np.float64) * activity.replicas
-    if gpu_s <= 0:
-        return None
-    rates = (amount(each, activity) / gpu_s for each in (work.bytes_moved, work.flops))
-    watts = GpuPower.of(gpu).watts(*rates)
-    return None if watts is None else float(watts)

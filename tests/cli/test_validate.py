@@ -150,7 +150,9 @@ def test_a_run_of_vllm_bench(ponder: Ponder, bench: Path) -> None:
         (["bench.json"], "needs --experiment"),
         (["bench.json", "--experiment", "good.yaml", "--only", "x"], "go with a points file"),
         (["points.csv", "--experiment", "good.yaml"], "goes with the JSON file"),
-        (["points.csv", "--fit", "gpu"], "'gpu' is not 'host'"),
+        (["points.csv", "--fit", "gpu"], "'gpu' is not one of 'host', 'power'"),
+        (["points.csv", "--fit", "power", "--constants", "iteration"], "--fit host"),
+        (["bench.json", "--experiment", "good.yaml", "--fit", "power"], "has no power"),
         (["points.csv", "--fit", "host", "--constants", "speed"], "unknown ['speed']"),
         (["points.csv", "--workers", "0"], "0 is not in the range"),
     ],
@@ -187,6 +189,29 @@ def test_fit_prints_constants_and_writes_a_profile(ponder: Ponder, points: Path)
     good = (points.parent / "good.yaml").read_text().replace("gpu: h100-sxm", "gpu: mine.yaml")
     (points.parent / "mine-experiment.yaml").write_text(good)
     assert load_experiment(points.parent / "mine-experiment.yaml")
+
+
+def test_fit_of_power_prints_energies_and_writes_a_profile(ponder: Ponder, points: Path) -> None:
+    models = {"4": "meta-llama/Llama-3.1-8B", "16": "Qwen/Qwen3-8B", "64": "Qwen/Qwen3-8B"}
+    points.write_text(
+        points_csv(
+            *(
+                {"model": model, "max_num_seqs": seats, "num_prompts": seats, "avg_power_w": "400"}
+                for seats, model in models.items()
+            )
+        )
+    )
+    outcome = ponder("validate", "points.csv", "--fit", "power", "--out", "mine.yaml")
+    assert outcome.code == 0, outcome.err
+    assert "Energies: h100-sxm, 3 runs" in outcome.out
+    assert "each model by the others" in outcome.out
+    snippet = yaml.safe_load(outcome.out[outcome.out.index("power:\n") :])
+    written = yaml.safe_load((points.parent / "mine.yaml").read_text())
+    assert set(snippet["power"]) == {"energy_per_byte", "energy_per_flop"}
+    for name, energy in snippet["power"].items():
+        assert written["power"][name]["value"] == energy["value"]
+    rest = ponder("validate", "points.csv", "--fit", "power", "--only", "*-1")
+    assert rest.errors == ["error: nothing to fit to: no 3 rows with avg_power_w can be simulated"]
 
 
 def test_fit_needs_rows(ponder: Ponder, points: Path) -> None:

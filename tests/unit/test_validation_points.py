@@ -40,6 +40,7 @@ def test_a_row_becomes_a_point(write):
         "tpot_mean_ms",
         "itl_median_ms",
         "avg_running",
+        "avg_power_w",
     )
 
 

@@ -23,7 +23,7 @@ from simulator.studies.validation.load import Unsupported, first_reason
 from simulator.studies.validation.points import Point
 from simulator.studies.validation.power import average_power_w
 from simulator.studies.validation.prefixes import repeated
-from simulator.studies.validation.steady import steady_times_s, stretch, whole
+from simulator.studies.validation.steady import steady_times_s, stretch
 from workloads.batch import RequestBatch
 from workloads.laws.law import Law
 
@@ -111,21 +111,28 @@ def _values(
     values = client_metrics(outcome, point.gpus, columns)
     if not case.itl_comparable:
         values = {name: value for name, value in values.items() if not name.startswith("itl")}
-    measured = whole(outcome)
+    times_s = measured_times_s(case, outcome)
     if case.steady_seats is not None:
-        times_s = steady_times_s(outcome, case.steady_seats)
         for name in ("output_tps", "output_tps_per_gpu", "avg_running"):
             values.pop(name)
-        if times_s is None:
-            return values
-        measured = stretch(outcome, *times_s)
-        values["output_tps"] = measured.output_tokens / measured.seconds
+    if times_s is None:
+        return values
+    if case.steady_seats is not None:
+        steady = stretch(outcome, *times_s)
+        values["output_tps"] = steady.output_tokens / steady.seconds
         values["output_tps_per_gpu"] = values["output_tps"] / point.gpus
-        values["avg_running"] = measured.running
-    power_w = average_power_w(measured, pool)
+        values["avg_running"] = steady.running
+    power_w = average_power_w(outcome, pool, *times_s)
     if power_w is not None:
         values["avg_power_w"] = power_w
     return values
+
+
+def measured_times_s(case: Case, outcome: Outcome) -> tuple[float, float] | None:
+    """From when to when throughput and power of a row were measured; None if never."""
+    if case.steady_seats is None:
+        return float(outcome.requests["arrival_s"].min()), outcome.end_s
+    return steady_times_s(outcome, case.steady_seats)
 
 
 def _batch_of(case: Case) -> RequestBatch:

@@ -1,8 +1,8 @@
-"""A stretch of a run between two times: what its counters say happened in it."""
+"""The steady part of a run, and what its counters say happened in it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,19 +12,12 @@ from simulator.engine.request import COMPLETED
 
 @dataclass(frozen=True)
 class Stretch:
-    """What all replicas did from `start_s` to `end_s`; `running` is the time-average of requests.
-
-    `context_tokens_read`: tokens of KV cache that attention read in each layer, summed over
-    iterations; None where the engine keeps no such count.
-    """
+    """What all replicas did between two times; `running` is the time-average of requests."""
 
     start_s: float
     end_s: float
     running: float
     output_tokens: float
-    prefill_tokens: float
-    iterations: float
-    context_tokens_read: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -53,19 +46,8 @@ def stretch(outcome: Outcome, start_s: float, end_s: float) -> Stretch:
     The timeline has two to four thousand samples a run; counts between two of them are
     interpolated.
     """
-    counters = {
-        field.name: _between(outcome, field.name, start_s, end_s)
-        for field in fields(Stretch)
-        if field.name not in ("start_s", "end_s", "running")
-        and all(field.name in (samples.dtype.names or ()) for samples in outcome.samples)
-    }
     running = sum(_average(samples, start_s, end_s) for samples in outcome.samples)
-    return Stretch(start_s, end_s, running, **counters)
-
-
-def whole(outcome: Outcome) -> Stretch:
-    """The whole run as one stretch."""
-    return stretch(outcome, float(outcome.requests["arrival_s"].min()), outcome.end_s)
+    return Stretch(start_s, end_s, running, _between(outcome, "output_tokens", start_s, end_s))
 
 
 def _between(outcome: Outcome, name: str, start_s: float, end_s: float) -> float:

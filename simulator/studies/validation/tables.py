@@ -14,6 +14,7 @@ from simulator.studies.validation.errors import (
     summarise_errors,
     unsupported_reasons,
 )
+from simulator.studies.validation.fit_power import ENERGIES, PowerFit
 from simulator.studies.validation.host import CONSTANTS, HostFit
 from simulator.studies.validation.study import Validation
 
@@ -63,6 +64,33 @@ def fit_tables(fit: HostFit) -> list[TextTable]:
     return [
         TextTable(f"Constants: {what}", ("constant", "unit", "before", "after"), constants, 2),
         TextTable("Median absolute error", ("metric", "before", "after"), errors),
+    ]
+
+
+def power_fit_tables(fit: PowerFit) -> list[TextTable]:
+    """Fitted energies, and the errors of the power that they were fitted to, before and after."""
+    before = fit.before or {}
+    energies: list[tuple[str, ...]] = [
+        (name, ENERGIES[name][0], f"{before[name]:.4g}" if before else "–", f"{value:.4g}")
+        for name, value in fit.after.items()
+    ]
+    errors: list[tuple[str, ...]] = [
+        (name, percent(error.mape), percent(error.p95), percent(error.bias, signed=True))
+        for name, error in (
+            ("before", fit.error_before),
+            ("after", fit.error_after),
+            ("each model by the others", fit.held_out),
+        )
+        if error is not None
+    ]
+    return [
+        TextTable(
+            f"Energies: {fit.gpu}, {fit.runs} runs",
+            ("energy", "unit", "before", "after"),
+            energies,
+            2,
+        ),
+        TextTable("Error of mean power", ("", "MAPE", "95 % below", "mean"), errors),
     ]
 
 
