@@ -91,6 +91,8 @@ def take_prefix(s: Record, req: Array, kv: Kv, i: int) -> int:
         s.prefix_hit_tokens += r.computed_tokens
         if math.isnan(r.first_scheduled_s):
             r.cached_tokens = r.computed_tokens
+        r.recomputed_tokens -= min(r.computed_tokens, r.lost_tokens)
+        r.lost_tokens = 0
     take(s, kv[KV_POOL], kv[KV_PATHS], r, hit)
     return hit - idle
 
@@ -129,6 +131,7 @@ def keep_in_host(s: Record, r: Record, mode: int) -> None:
         kept = 0
     r.recomputed_tokens += r.computed_tokens - kept
     if kept == 0:
+        r.lost_tokens = r.computed_tokens
         r.dropped_tokens = 0
     r.computed_tokens = kept
     r.keeps = NOTHING

@@ -81,6 +81,7 @@ REQUEST = np.dtype(
         ("dropped_tokens", "i8"),  # of its KV, by compression
         *HOLDER_FIELDS,
         ("cached_tokens", "i8"),  # found in the prefix cache at its first admission
+        ("lost_tokens", "i8"),  # KV that it had when it last lost all of it
     ],
     align=True,
 )

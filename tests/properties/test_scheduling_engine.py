@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from simulator.prefix import PromptSegments
 from simulator.schedulers import Scheduler
 from tests.conformance.reference_engine import Scheduling
 from tests.properties.test_span_engine import check_agreement, configs, costs, workloads
@@ -85,6 +86,46 @@ def cases(draw, batching):
     make, scheduling = draw(told(len(load["arrival_s"]), usable_tokens(config)))
     scheduling = dataclasses.replace(scheduling, batching=batching)
     return config, load, draw(costs()), make, scheduling
+
+
+@st.composite
+def shared_prompts(draw, load):
+    """The same requests, with prompts that begin alike or go on from what others were answered."""
+    prompts, outputs = [], []
+    for i, tokens in enumerate(load["prompt_tokens"].tolist()):
+        parts, left = [], tokens
+        for segment in draw(
+            st.sampled_from([(), (0,), (0, 1), (0, 100 + i // 2), (100 + i // 3,)])
+        ):
+            length = draw(st.integers(0, left))
+            if length:
+                parts.append((segment, length))
+            left -= length
+        if left:
+            parts.append((200 + i, left))
+        prompts.append(parts)
+        answer = draw(st.sampled_from([-1, 100 + i, 200 + i]))
+        outputs.append((draw(st.sampled_from([-1, answer])), answer))
+    segments = PromptSegments.from_lists(prompts, np.array(outputs, dtype=np.int64))
+    return {**load, "segments": segments}
+
+
+@st.composite
+def caching_cases(draw):
+    batching = draw(st.sampled_from(["chunked_prefill", "chunked_prefill", "prefill_first"]))
+    config, load, *rest = draw(cases(batching))
+    groups = {"window_tokens": 0, "kv_groups_full": 1, "kv_groups_window": 0}
+    blocks = max(config.num_gpu_blocks, -(-config.max_model_len // config.block_size) + 1)
+    config = dataclasses.replace(
+        config, enable_prefix_caching=True, num_gpu_blocks=blocks, **groups
+    )
+    return config, draw(shared_prompts(load)), *rest
+
+
+@given(caching_cases())
+@MANY
+def test_prefix_caching(case):
+    check_agreement(*case)
 
 
 @given(cases("chunked_prefill"))

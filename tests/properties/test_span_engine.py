@@ -172,13 +172,14 @@ def iteration_time(cost, window):
 
 def run(config, cost, load, stepping, make_scheduler=None):
     config = dataclasses.replace(config, stepping=stepping)
-    columns = {key: value for key, value in load.items() if key != "cancels"}
+    columns = {key: value for key, value in load.items() if key not in ("cancels", "segments")}
     requests = new_requests(**columns)
     replica = testing.serve(
         config,
         table(cost, config),
         requests,
         cancels=load["cancels"],
+        segments=load.get("segments"),
         scheduler=make_scheduler() if make_scheduler else None,
         traced=True,
     )
@@ -187,7 +188,7 @@ def run(config, cost, load, stepping, make_scheduler=None):
 
 TIMES = ("first_scheduled_s", "first_token_s", "first_answer_s", "finish_s")
 LOST = ("lost_prefill_s", "lost_thinking_s", "lost_answer_s")
-COUNTS = ("status", "generated_tokens", "preemptions", "recomputed_tokens")
+COUNTS = ("status", "generated_tokens", "preemptions", "recomputed_tokens", "cached_tokens")
 
 
 @given(data=st.data())
@@ -344,6 +345,13 @@ def check_same_gaps(itl, bins):
     assert np.abs(got_bins - bins).max(initial=0) <= 1
 
 
+def named_tokens(segments, i, row):
+    """The tokens of request i, as the reference tells them apart."""
+    lengths = (row["thinking_tokens"], row["output_tokens"] - row["thinking_tokens"])
+    outputs = [segment if segment >= 0 else None for segment in segments.output_id[i].tolist()]
+    return reference.token_names(segments.of(i), zip(outputs, map(int, lengths), strict=True))
+
+
 def check_agreement(config, load, cost, make_scheduler=None, scheduling=reference.Scheduling()):  # noqa: B008
     """All that the three engines say of one workload, compared.
 
@@ -363,11 +371,16 @@ def check_agreement(config, load, cost, make_scheduler=None, scheduling=referenc
             output_tokens=int(row["output_tokens"]),
             max_tokens=int(row["max_tokens"]) or None,
             cancel_s=cancel_at.get(i),
+            tokens=named_tokens(load["segments"], i, row) if "segments" in load else None,
         )
         for i, row in enumerate(spans)
     ]
     outcomes, ref_steps = reference.simulate(
-        ref_config, ref_requests, iteration_time(cost, config.window_tokens), scheduling
+        ref_config,
+        ref_requests,
+        iteration_time(cost, config.window_tokens),
+        scheduling,
+        config.enable_prefix_caching,
     )
     for i, outcome in enumerate(outcomes):
         row = spans[i]
@@ -380,6 +393,7 @@ def check_agreement(config, load, cost, make_scheduler=None, scheduling=referenc
             np.testing.assert_allclose(row[field], want, rtol=1e-9, err_msg=f"{i} {field}")
         assert row["preemptions"] == outcome.num_preemptions
         assert row["recomputed_tokens"] == outcome.recomputed_tokens
+        assert row["cached_tokens"] == outcome.cached_tokens
         assert row["generated_tokens"] == outcome.generated_tokens
         if outcome.status == "completed":
             lost = sum(row[field] for field in LOST)
