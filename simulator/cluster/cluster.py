@@ -21,6 +21,7 @@ from simulator.engine.itl import EDGES_S
 from simulator.engine.replica import Replica, content_paths_of
 from simulator.engine.request import NEW, REJECTED, RUNNING, WAITING
 from simulator.engine.state import STATE
+from simulator.errors import IntegrityError
 from simulator.facts import RequestFacts
 from simulator.prefix import PromptSegments
 from simulator.routers.base import Router
@@ -151,6 +152,11 @@ class Cluster:
             return None
         seen = count(self.replicas) if self._admission.needs_snapshot else None
         reason = self._admission.refusal(i, self.clock.now, seen)
+        if reason is not None and not (isinstance(reason, str) and reason):
+            raise IntegrityError(
+                f"{type(self._admission).__name__}: refusal must return a reason or None,"
+                f" not {reason!r}"
+            )
         if reason is not None:
             self.requests["status"][i] = REJECTED
             self.requests["finish_s"][i] = self.requests["arrival_s"][i]

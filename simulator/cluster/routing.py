@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,10 +86,14 @@ class Dispatcher:
         view = self._view
         if self._restricted is not None and self._restricted[request]:
             view = self._fitting(request)
-        chosen = self.router.choose(request, view)
+        chosen = given = self.router.choose(request, view)
+        try:
+            chosen = index(chosen)
+        except TypeError:
+            chosen = -1
         if not 0 <= chosen < len(view.index):
             raise IntegrityError(
-                f"{type(self.router).__name__} chose replica {chosen} of {len(view)}"
+                f"{type(self.router).__name__} chose replica {given!r} of {len(view)}"
             )
         return chosen if view is self._view else int(view.index[chosen])
 

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.engine import answers
 from simulator.engine.request import NEVER, NEW
 from simulator.engine.views import RequestView
+from simulator.errors import IntegrityError
 from simulator.schedulers.base import Scheduler
 
 _BATCH = 256
+_ENDLESS = 1e15  # tokens: as good as never
 
 
 @dataclass
@@ -53,16 +56,16 @@ class Foresight:
 
         Request i arrives at `arrival_s`. What is not asked is infinite, NEVER, infinite, and 0.
         """
-        answers = self._answers
-        k = i - answers.first
-        if self._size == 1 or not 0 <= k < len(answers.rank) or answers.arrival_s[k] != arrival_s:
-            self._answers = answers = self._ask(i)
+        said = self._answers
+        k = i - said.first
+        if self._size == 1 or not 0 <= k < len(said.rank) or said.arrival_s[k] != arrival_s:
+            self._answers = said = self._ask(i)
             k = 0
         return (
-            answers.rank[k],
-            answers.review_tokens[k],
-            answers.review_s[k],
-            answers.reserve_tokens[k],
+            said.rank[k],
+            said.review_tokens[k],
+            said.review_s[k],
+            said.reserve_tokens[k],
         )
 
     def _ask(self, first: int) -> Answers:
@@ -88,7 +91,9 @@ class Foresight:
             rank=ask("rank", math.inf).tolist(),
             review_tokens=whole_tokens(ask("review_tokens", math.inf), 0).tolist(),
             review_s=np.where(at_s > arrival_s, at_s, math.inf).tolist(),
-            reserve_tokens=np.ceil(ask("reserve_tokens", 0.0)).astype(np.int64).tolist(),
+            reserve_tokens=_whole(
+                np.minimum(answers.tokens(ask("reserve_tokens", 0.0), "reserve_tokens"), NEVER)
+            ).tolist(),
         )
 
 
@@ -102,8 +107,15 @@ def per_request(values: object, count: int) -> np.ndarray:
 
 def whole_tokens(more: np.ndarray, generated: np.ndarray | int) -> np.ndarray:
     """Output tokens at which a review is due, `more` (float64[k]) from now; NEVER if infinite."""
-    finite = more < math.inf
+    if np.isnan(more).any():
+        raise IntegrityError("review_tokens is not a number")
+    finite = more < _ENDLESS
     if finite.all():
-        return np.asarray(generated + np.maximum(np.ceil(more), 1.0).astype(np.int64))
-    whole = np.maximum(np.ceil(np.where(finite, more, 1.0)), 1.0).astype(np.int64)
+        return np.asarray(generated + np.maximum(_whole(more), 1))
+    whole = np.maximum(_whole(np.where(finite, more, 1.0)), 1)
     return np.where(finite, generated + whole, NEVER)
+
+
+def _whole(tokens: np.ndarray) -> np.ndarray:
+    """Rounded up, int64[k]; what is above a whole number by a rounding error is that number."""
+    return np.asarray(np.ceil(tokens - 1e-6 - 1e-12 * np.abs(tokens)), dtype=np.int64)

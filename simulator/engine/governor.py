@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simulator.engine import answers
 from simulator.engine.alarms import Alarms
 from simulator.engine.asking import (
     due_reviews,
@@ -40,7 +41,7 @@ from simulator.engine.state import (
     ReplicaArrays,
 )
 from simulator.engine.views import RequestView
-from simulator.errors import IntegrityError
+from simulator.errors import IntegrityError, PonderError
 from simulator.facts import RequestFacts
 from simulator.schedulers.base import Action, Scheduler
 
@@ -65,6 +66,7 @@ class Governor:
         arrays: ReplicaArrays,
     ) -> None:
         self.scheduler = scheduler
+        self._name = type(scheduler).__name__
         self._facts = facts
         self._table = requests
         self._lists = arrays.lists
@@ -119,7 +121,18 @@ class Governor:
         self._foresight = Foresight(scheduler, requests, self._view, asked)
 
     def arrive(self, i: int) -> None:
-        """Request i is about to join the queue: hear what the scheduler says of it."""
+        """Request i is about to join the queue: hear what the scheduler says of it.
+
+        Raises `IntegrityError` as `answer` does.
+        """
+        try:
+            self._arrive(i)
+        except PonderError as error:
+            raise IntegrityError(f"scheduler {self._name}: {error}") from error
+        except Exception as error:
+            raise IntegrityError(self._failed(error)) from error
+
+    def _arrive(self, i: int) -> None:
         row, s = self._table[i], self._state_view
         longest = s["max_model_len"]
         prompt = row["prompt_tokens"]
@@ -142,7 +155,21 @@ class Governor:
             self._open.append(i)
 
     def answer(self, question: int) -> None:
-        """Find out what the kernel must be told, and tell it."""
+        """Find out what the kernel must be told, and tell it.
+
+        Raises `IntegrityError` with the scheduler's name for whatever goes wrong in it.
+        """
+        try:
+            self._answer(question)
+        except PonderError as error:
+            raise IntegrityError(f"scheduler {self._name}: {error}") from error
+        except Exception as error:
+            raise IntegrityError(self._failed(error)) from error
+
+    def _failed(self, error: Exception) -> str:
+        return f"scheduler {self._name} failed: {type(error).__name__}: {error}"
+
+    def _answer(self, question: int) -> None:
         now_s = float(self._state_view["now_s"])
         if question == ASK_EVENTS:
             self._events(now_s)
@@ -192,7 +219,9 @@ class Governor:
         if not len(due):
             return
         view = self._view(due)
-        actions = per_request(self.scheduler.on_review(view, now_s), len(due)).astype(np.int64)
+        actions = answers.actions(
+            per_request(self.scheduler.on_review(view, now_s), len(due)),
+        )
         self._renew_reviews(view, now_s)
         leaving = actions != Action.KEEP
         if leaving.any():
@@ -217,6 +246,7 @@ class Governor:
             place = self.scheduler.displace(candidate, staying, now_s) if len(staying) else None
             if place is None:
                 return
+            place = answers.place(place, len(staying), "displace")
             gone = np.append(gone, staying.ids[place])
             staying = staying.take(np.arange(len(staying)) != place)
         for i in gone.tolist():
@@ -227,7 +257,10 @@ class Governor:
     def _select(self, now_s: float) -> None:
         """Let the scheduler choose from all requests who should run."""
         waiting, running = self._view(self._waiting()), self._running()
-        chosen = np.asarray(self.scheduler.select(waiting, running, now_s), dtype=np.int64)
+        chosen = answers.ids(
+            self.scheduler.select(waiting, running, now_s),
+            np.concatenate((waiting.ids, running.ids)),
+        )
         rebuild_ranks(self._table, self._state, waiting.ids, _places(waiting.ids, chosen))
         leaving = running.ids[_places(running.ids, chosen) == math.inf]
         self._table["rank"][leaving] = math.inf
@@ -238,7 +271,7 @@ class Governor:
 
     def _victim(self, running: RequestView, now_s: float) -> int:
         if "victim" in self._decided:
-            return int(self.scheduler.victim(running, now_s))
+            return answers.place(self.scheduler.victim(running, now_s), len(running), "victim")
         ranks = self._rank(running, now_s)
         return int(np.lexsort((-np.arange(len(ranks)), running.arrival_s, ranks))[-1])
 
@@ -266,7 +299,7 @@ class Governor:
         return ranks
 
     def _no_number(self) -> None:
-        raise IntegrityError(f"scheduler {type(self.scheduler).__name__}: a rank is not a number")
+        raise IntegrityError("a rank is not a number (predictions are none without a predictor)")
 
     def _follow(self) -> None:
         """Tell the scheduler what all requests have given that run, or have left since."""

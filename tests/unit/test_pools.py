@@ -116,6 +116,8 @@ def test_equal_pools_are_one_pool_but_for_their_names() -> None:
     for name in one.requests.dtype.names or ():
         np.testing.assert_array_equal(several.requests[name], one.requests[name], err_msg=name)
     for name in one.states.dtype.names or ():
+        if name.endswith("_at"):  # where in memory the arrays of a replica are
+            continue
         np.testing.assert_array_equal(several.states[name], one.states[name], err_msg=name)
     np.testing.assert_array_equal(several.itl, one.itl)
 

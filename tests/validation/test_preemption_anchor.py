@@ -37,7 +37,7 @@ def preemptions(watermark, seed):
     requests = new_requests(np.zeros(REQUESTS), prompts, outputs, max_tokens=outputs)
     cluster = Cluster(
         requests,
-        RoundRobin(1),
+        RoundRobin(),
         [PoolPlan("only", config, cost)],
         sample_interval_s=1e3,
         closed_loop=ClosedLoop(CLIENTS, np.zeros(REQUESTS)),
