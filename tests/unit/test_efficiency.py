@@ -51,7 +51,7 @@ def workload(rate_rps: float):
 def serve_in_cluster(requests, table, replicas: int, sample_interval_s: float):
     cluster = Cluster(
         requests,
-        RoundRobin(replicas),
+        RoundRobin(),
         [PoolPlan("main", CONFIG, table, replicas)],
         sample_interval_s=sample_interval_s,
         marks_s=WINDOW_S,

@@ -57,7 +57,7 @@ def outcome():
         thinking_tokens=5,
         measured=WINDOW.measured,
     )
-    router = RoundRobin(3)
+    router = RoundRobin()
     cluster = Cluster(requests, router, PLANS, sample_interval_s=0.1, marks_s=WINDOW.marks_s)
     return cluster.run(window_end_s=WINDOW.end_s)
 
@@ -183,7 +183,7 @@ def test_without_costs_what_follows_from_them_is_unknown():
     window = by_seconds(requests["arrival_s"], 0.0, None)
     cluster = Cluster(
         requests,
-        RoundRobin(1),
+        RoundRobin(),
         [PoolPlan("main", FAST, cost)],
         sample_interval_s=0.1,
         marks_s=window.marks_s,
