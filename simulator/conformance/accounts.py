@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from simulator.conformance.serving import Run
+from simulator.conformance.case import Run
+from simulator.conformance.engine_case import EngineCase
 from simulator.engine.request import COMPLETED
 from simulator.engine.spans import ABSOLUTE_TOLERANCE_S, RELATIVE_TOLERANCE
 
+_GIVEN = ("arrival_s", "prompt_tokens", "thinking_tokens", "output_tokens", "max_tokens")
 _TIMES = ("arrival_s", "first_scheduled_s", "first_token_s", "finish_s")
 
 
@@ -21,50 +23,59 @@ def unserved(run: Run) -> Iterator[str]:
         return
     left = np.flatnonzero(run.requests["status"] != COMPLETED)
     if len(left):
-        count, limit = len(run.case), run.case.limit_s
         yield (
-            f"{len(left)} of {count} requests are not served by t = {limit:.0f} s, "
-            f"request {left[0]} among them"
+            f"{len(left)} of {len(run.requests)} requests are not served by "
+            f"t = {run.case.limit_s:.0f} s, request {left[0]} among them"
         )
 
 
 def lost(run: Run) -> Iterator[str]:
-    """Conservation: each request has the tokens it wanted, computed once plus what was lost."""
-    case, table = run.case, run.requests
-    for column in ("arrival_s", "prompt_tokens", "thinking_tokens", "output_tokens", "max_tokens"):
-        if (table[column] != getattr(case, column)).any():
+    """Conservation: each request gets the tokens it wanted, from one replica, and in order."""
+    work, table = run.case.workload, run.requests
+    for column in _GIVEN:
+        if (table[column] != getattr(work, column)).any():
             yield f"{column} of requests has been changed"
-    total = int(run.state["output_tokens"])
-    if total != case.output_tokens.sum():
-        yield f"{total} output tokens were counted, of {case.output_tokens.sum()}"
+    for i, wanted in enumerate(work.output_tokens.tolist()):
+        got = table["generated_tokens"][i]
+        if got != wanted:
+            yield f"request {i} got {got} output tokens of {wanted}"
+        times = [(float(table[name][i]), name) for name in _TIMES]
+        if times != sorted(times, key=lambda time: time[0]):
+            yield f"request {i} has times in disorder: {times}"
+    count = np.bincount(table["replica"], weights=work.output_tokens, minlength=len(run.states))
+    for replica in np.flatnonzero(count != run.states["output_tokens"]):
+        given = run.states["output_tokens"][replica]
+        yield f"replica {replica} gave {given} output tokens, not {count[replica]:.0f}"
+
+
+def miscounted(run: Run) -> Iterator[str]:
+    """Conservation of computed tokens: each of a request once, and once more if it was lost."""
+    assert isinstance(run.case, EngineCase)
+    work, config = run.case.workload, run.case.config
     finished = Counter(i for step in run.steps for i in step.finished)
     computed: Counter[int] = Counter()
     for step in run.steps:
         computed.update(dict(step.scheduled))
-    for i in range(len(case)):
-        got, wanted = int(table["generated_tokens"][i]), int(case.output_tokens[i])
-        if got != wanted:
-            yield f"request {i} got {got} output tokens of {wanted}"
+    needed = work.prompt_tokens + work.output_tokens - 1 - run.requests["cached_tokens"]
+    for i, once in enumerate(needed.tolist()):
         if finished[i] != 1:
             yield f"request {i} finished {finished[i]} times"
-        once = int(case.prompt_tokens[i]) + wanted - 1
-        again = int(table["recomputed_tokens"][i])
+        again = int(run.requests["recomputed_tokens"][i])
         # Async, a stop token is known one iteration late, and nothing is computed again if the last
-        # token was in flight.
-        ahead = case.config.async_scheduling
-        if not once + (0 if ahead else again) <= computed[i] <= once + again + ahead:
+        # token was in flight. A cache may have more of a request than it had lost.
+        inexact = config.async_scheduling or config.enable_prefix_caching
+        least = 1 if config.enable_prefix_caching else once if inexact else once + again
+        if not least <= computed[i] <= once + again + config.async_scheduling:
             yield (
                 f"{computed[i]} tokens of request {i} were computed: {once} have to be, "
                 f"and {again} were lost"
             )
-        times = [(float(table[name][i]), name) for name in _TIMES]
-        if times != sorted(times, key=lambda time: time[0]):
-            yield f"request {i} has times in disorder: {times}"
 
 
 def leaked(run: Run) -> Iterator[str]:
     """The KV cache: never more than there is, and all of it free at the end."""
-    config, state = run.case.config, run.state
+    assert isinstance(run.case, EngineCase)
+    config, state = run.case.config, run.states[0]
     for step in run.steps:
         if not 0 <= step.free_blocks <= config.usable_blocks:
             yield f"{step.free_blocks} of {config.usable_blocks} blocks are free at {step.t_s:g} s"
@@ -85,6 +96,7 @@ def leaked(run: Run) -> Iterator[str]:
 
 def overspent(run: Run) -> Iterator[str]:
     """Budgets: tokens and seats of every iteration, for requests that are there to be served."""
+    assert isinstance(run.case, EngineCase)
     config, table = run.case.config, run.requests
     for step in run.steps:
         when = f"the iteration at {step.t_s:g} s"

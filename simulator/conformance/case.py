@@ -1,62 +1,46 @@
-"""A workload and the engine that is to serve it, as every property is checked on."""
+"""What a policy is tried on: requests, whoever serves them, and what became of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.cost.cost_table import CostTable
-from simulator.engine.config import EngineConfig
-from simulator.engine.request import new_requests
-from simulator.facts import RequestFacts
-from simulator.predictors.base import Reordered
+from simulator.conformance.workload import Ints, Workload
+from simulator.engine.request import COMPLETED
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+C = TypeVar("C", bound="Case")
 
-_OWN_FACTS = ("prompt_tokens", "max_tokens", "class_id", "client_id", "priority", "due_s")
-
-ITERATION_S = 2.0**-3
-"""The least that an iteration takes, in seconds."""
+_WHEN = ("t_s", "dt_s", "finished")  # what of a decision is not decided
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
-    """n requests and the engine that is to serve them.
+class Case(ABC):
+    """Requests and who serves them; a subclass for each family of policies.
 
-    arrival_s: float64[n], in order. prompt_tokens, thinking_tokens, output_tokens, max_tokens:
-    int64[n]. `facts` is what policies see of them: the guesses of its predictor stay as they are
-    when lengths change. All times are multiples of 2**-20 s, so that no sum of them is rounded:
-    what differs between two runs was decided differently.
+    All times in it are multiples of 2**-20 s, so that no sum of them is rounded: what differs
+    between two runs was decided differently.
     """
 
     name: str
-    config: EngineConfig
-    arrival_s: Floats
-    prompt_tokens: Ints
-    thinking_tokens: Ints
-    output_tokens: Ints
-    max_tokens: Ints
-    facts: RequestFacts
+    workload: Workload
 
-    def __len__(self) -> int:
-        return len(self.arrival_s)
+    @abstractmethod
+    def serve(self, policy: Any, until_s: float | None = None) -> Run:
+        """Serve the requests under a policy up to a time in seconds (None: `limit_s`)."""
+
+    @abstractmethod
+    def stepping(self: C) -> C:
+        """The same, each iteration by itself."""
 
     @property
-    def cost(self) -> CostTable:
-        """1/8 s an iteration, 1 ms a token, 4 us a token of context: all powers of two."""
-        seats = self.config.seat_limit + 1
-        context_s = 2.0**-18
-        tokens = np.arange(self.config.max_num_batched_tokens + 1, dtype=np.float64)
-        return CostTable(
-            token_s=ITERATION_S + 2.0**-10 * tokens,
-            seq_s=np.zeros(seats),
-            decode_fixed_s=np.zeros(seats),
-            decode_context_s=np.full(seats, context_s),
-            prefill_s=np.array([0.0, 0.0, context_s, 0.0]),
-        )
+    @abstractmethod
+    def longest_tokens(self) -> int:
+        """Most tokens of a request that anybody serves, prompt and output together."""
 
     @property
     def limit_s(self) -> float:
@@ -64,53 +48,60 @@ class Case:
 
         Four times what it takes to serve the requests one after another.
         """
-        iterations = int((self.output_tokens + self.prompt_tokens // 8 + 2).sum())
-        return float(self.arrival_s[-1]) + 4.0 * iterations * ITERATION_S
+        work = self.workload
+        iterations = int((work.output_tokens + work.prompt_tokens // 8 + 2).sum())
+        return float(work.arrival_s[-1]) + 4.0 * iterations * ITERATION_S
 
-    def table(self) -> np.ndarray:
-        """The requests as an engine takes them, not served yet."""
-        return new_requests(
-            self.arrival_s,
-            self.prompt_tokens,
-            self.output_tokens,
-            self.thinking_tokens,
-            self.max_tokens,
-        )
-
-    def later(self, shift_s: float) -> Case:
+    def later(self: C, shift_s: float) -> C:
         """The same, everything `shift_s` seconds later."""
-        return replace(self, arrival_s=self.arrival_s + shift_s)
+        return replace(self, workload=self.workload.later(shift_s))
 
-    def with_lengths(self, thinking_tokens: Ints, output_tokens: Ints) -> Case:
+    def with_lengths(self: C, thinking_tokens: Ints, output_tokens: Ints) -> C:
         """The same as far as anybody can see at first; it is the future that is different."""
-        return replace(self, thinking_tokens=thinking_tokens, output_tokens=output_tokens)
+        return replace(self, workload=self.workload.with_lengths(thinking_tokens, output_tokens))
 
-    def with_requests_of(self, rows: Ints) -> Case:
-        """The same arrivals, but what comes i-th is what came as `rows[i]` (int64[n]).
+    def with_requests_of(self: C, rows: Ints) -> C:
+        """The same arrivals, but what comes i-th is what came as `rows[i]` (int64[n])."""
+        return replace(self, workload=self.workload.with_requests_of(rows))
 
-        Sessions and queries stay where they are, as they are named by their rows.
-        """
-        facts = self.facts
-        moved = {
-            name: getattr(facts, name)[rows]
-            for name in (
-                "prompt_tokens",
-                "max_tokens",
-                "class_id",
-                "client_id",
-                "priority",
-                "due_s",
-            )
-        }
-        return replace(
-            self,
-            prompt_tokens=self.prompt_tokens[rows],
-            thinking_tokens=self.thinking_tokens[rows],
-            output_tokens=self.output_tokens[rows],
-            max_tokens=self.max_tokens[rows],
-            facts=replace(facts, **moved, predictor=Reordered(facts.predictor, rows)),
-        )
 
-    def stepping(self) -> Case:
-        """The same, each iteration by itself."""
-        return replace(self, config=replace(self.config, stepping="iteration"))
+ITERATION_S = 2.0**-3
+"""The least that an iteration takes in any case (seconds)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What became of a case under a policy.
+
+    `requests`: the table, REQUEST[n]. `steps`: every decision, in order. `states`: STATE[replicas],
+    the counters at the end. `error`: what the policy or the engine raised, None if nothing.
+    """
+
+    case: Case
+    policy: Any
+    requests: np.ndarray
+    steps: Sequence[Any]
+    states: NDArray[np.void]
+    error: Exception | None
+
+    @property
+    def served(self) -> bool:
+        """Whether every request got to its end."""
+        return self.error is None and bool((self.requests["status"] == COMPLETED).all())
+
+    def same_bytes(self, other: Run) -> bool:
+        """Whether not one bit of what happened differs."""
+        return self.requests.tobytes() == other.requests.tobytes() and self.steps == other.steps
+
+
+def first_difference(steps: Sequence[Any], others: Sequence[Any]) -> str:
+    """Where two runs first decided something else, "" if nowhere as far as both go.
+
+    A decision is a dataclass with a time `t_s` (seconds).
+    """
+    for step, other in zip(steps, others, strict=False):
+        for field in fields(step):
+            one, two = getattr(step, field.name), getattr(other, field.name)
+            if one != two and field.name not in _WHEN:
+                return f"at {step.t_s:g} s, {field.name} is {one} or {two}"
+    return ""

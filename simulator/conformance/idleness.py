@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from simulator.conformance.serving import Run
+from simulator.conformance.case import Run
+from simulator.conformance.engine_case import EngineCase
 from simulator.engine.trace import Step
 
 
@@ -17,6 +18,7 @@ def idle(run: Run) -> Iterator[str]:
     Whoever is next is one of them. Iterations that preempt are left out, and the one after each:
     nobody is admitted then.
     """
+    assert isinstance(run.case, EngineCase)
     config = run.case.config
     if config.batching == "static":
         return
@@ -43,9 +45,10 @@ class _Waiting:
     """Which requests may be waiting when an iteration is decided, and what they need."""
 
     def __init__(self, run: Run) -> None:
-        self._arrival_s = run.case.arrival_s
+        self._arrival_s = run.case.workload.arrival_s
         self._finish_s = run.requests["finish_s"]
-        self._most = run.case.prompt_tokens + run.case.output_tokens
+        work = run.case.workload
+        self._most = work.prompt_tokens + work.output_tokens
 
     def most_tokens(self, step: Step) -> int:
         """Tokens that the longest of them can have at most."""
@@ -56,9 +59,10 @@ class _Waiting:
 
 def _gaps(run: Run) -> Iterator[str]:
     """Times at which nothing is computed though somebody is there."""
+    arrival_s, finish_s = run.case.workload.arrival_s, run.requests["finish_s"]
     for step, following in pairwise(run.steps):
         end_s = step.t_s + step.dt_s
         if following.t_s > end_s:
-            there = (run.case.arrival_s < following.t_s) & (run.requests["finish_s"] > end_s)
+            there = (arrival_s < following.t_s) & (finish_s > end_s)
             for i in np.flatnonzero(there):
                 yield f"nothing runs from {end_s:g} to {following.t_s:g} s, yet request {i} waits"

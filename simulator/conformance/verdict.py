@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +43,8 @@ def judge(name: str, findings: Iterable[str | None]) -> Verdict:
     return Verdict(name, "passed")
 
 
-def first(problems: Iterator[str]) -> str:
-    """The first problem, "" if there is none."""
-    return next(problems, "")
+def enforce(policy: str, verdicts: Iterable[Verdict]) -> None:
+    """Raise `ConformanceError` if any verdict on `policy` (its name) is a failure."""
+    verdicts = list(verdicts)
+    if any(verdict.status == "failed" for verdict in verdicts):
+        raise ConformanceError(policy, verdicts)
