@@ -81,9 +81,11 @@ class Dispatcher:
         """The replica that gets `request`."""
         if self._alone:
             return 0
-        if self._looks and self._clock.now - self._view.taken_s >= self._delay_s:
-            self._snapshots.take(self._clock.now)
         view = self._view
+        if self._looks:
+            now_s = self._clock.now
+            if now_s - view.taken_s >= self._delay_s:
+                self._snapshots.take(now_s)
         if self._restricted is not None and self._restricted[request]:
             view = self._fitting(request)
         chosen = given = self.router.choose(request, view)

@@ -20,32 +20,57 @@ from simulator.engine.spans import blocks_taken, boundary_at, boundary_s, reach_
 from simulator.engine.state import IDLE, IN_SPAN
 from simulator.routers.base import Fleet, Snapshot
 
-# Rows of the columns that the kernels fill: what is shown, then where in its span a replica was.
+# Rows of the columns that the kernels fill.
 (NUM_WAITING, NUM_RUNNING, OUTSTANDING, WAITING_TOKENS, KV_USED_TOKENS, TOKENS) = range(6)
-(KV_USED_BLOCKS, SPAN, NEXT) = range(6, 9)
 (KV_USED_FRAC, PREDICTED_LEFT, GOOD_UNTIL) = range(3)
+
+# What is known of the span that a replica was in, so that moving on in it touches little of its
+# state: a thousand states are more than the processor's caches hold.
+SEEN = np.dtype(
+    [
+        ("now_s", "f8"),  # the boundary that the span began at; -infinity: look anew
+        ("start_s", "f8"),
+        ("a_s", "f8"),
+        ("b_s", "f8"),
+        ("k", "i8"),
+        ("next", "i8"),  # the first boundary that had not passed
+        ("taken_at", "i8"),  # whose blocks are phases[taken_at]
+        ("lag", "i4"),
+        ("block_size", "i4"),
+        ("used_blocks", "i8"),
+        ("usable_blocks", "i8"),
+        ("groups", "i8"),
+        ("waiting_tokens", "i8"),
+    ],
+    align=True,
+)
 
 _FEW = 8  # boundaries; beyond, the closed form is faster
 
 
 @entry
-def look(states: Array, phases: Array, counts: Array, levels: Array, t_s: float) -> None:
+def look(
+    states: Array, phases: Array, seen: Array, counts: Array, levels: Array, t_s: float
+) -> None:
     """Bring the columns of all replicas up to time t, where they are not good until then.
 
-    states: STATE[R]; phases: int64[R, largest block size]; counts: int64[9, R] and levels:
-    float64[3, R], rows as named above.
+    states: STATE[R]; phases: int64[R, largest block size]; seen: SEEN[R]; counts: int64[6, R] and
+    levels: float64[3, R], rows as named above.
     """
     for r in range(len(states)):
         if t_s <= levels[GOOD_UNTIL, r]:
             continue
-        s = states[r]
-        same_span = s.phase == IN_SPAN and counts[SPAN, r] == s.spans
-        if not (same_span and move_on(s, phases[r], counts, levels, r, t_s)):
-            look_anew(s, phases[r], counts, levels, r, t_s)
-        groups = s.kv_groups_full + s.kv_groups_window
-        counts[KV_USED_TOKENS, r] = counts[KV_USED_BLOCKS, r] * s.block_size // groups
-        counts[TOKENS, r] = counts[KV_USED_TOKENS, r] + counts[WAITING_TOKENS, r]
-        levels[KV_USED_FRAC, r] = counts[KV_USED_BLOCKS, r] / s.usable_blocks
+        s, last = states[r], seen[r]
+        # A span that is over has left another time of the last boundary behind.
+        same_span = s.phase == IN_SPAN and s.now_s == last.now_s
+        if not (same_span and move_on(last, phases[r], levels, r, t_s)):
+            look_anew(s, phases[r], last, counts, levels, r, t_s)
+        tokens = last.used_blocks * last.block_size
+        if last.groups > 1:
+            tokens //= last.groups
+        counts[KV_USED_TOKENS, r] = tokens
+        counts[TOKENS, r] = tokens + last.waiting_tokens
+        levels[KV_USED_FRAC, r] = last.used_blocks / last.usable_blocks
 
 
 @kernel
@@ -61,16 +86,28 @@ def boundaries_passed(s: Record, t_s: float) -> int:
 
 
 @kernel
-def look_anew(s: Record, phases: Array, counts: Array, levels: Array, r: int, t_s: float) -> None:
-    """Fill in the columns of replica r at time t."""
+def look_anew(
+    s: Record, phases: Array, last: Record, counts: Array, levels: Array, r: int, t_s: float
+) -> None:
+    """See where replica r is at time t."""
     passed = boundaries_passed(s, t_s)
     counts[NUM_WAITING, r] = s.num_waiting
     counts[NUM_RUNNING, r] = s.num_running
     counts[OUTSTANDING, r] = s.num_waiting + s.num_running
     counts[WAITING_TOKENS, r] = s.waiting_tokens
-    counts[KV_USED_BLOCKS, r] = s.usable_blocks - s.free_blocks + blocks_taken(s, phases, passed)
-    counts[SPAN, r] = s.spans
-    counts[NEXT, r] = passed + 1
+    last.waiting_tokens = s.waiting_tokens
+    last.used_blocks = s.usable_blocks - s.free_blocks + blocks_taken(s, phases, passed)
+    last.usable_blocks = s.usable_blocks
+    last.groups = s.kv_groups_full + s.kv_groups_window
+    last.block_size = s.block_size
+    last.now_s = s.now_s
+    last.start_s = s.start_s
+    last.a_s = s.a_s
+    last.b_s = s.b_s
+    last.k = s.k
+    last.lag = s.lag
+    last.next = passed + 1
+    last.taken_at = (s.n + passed + 1) % s.block_size
     if s.phase == IN_SPAN:
         levels[GOOD_UNTIL, r] = reach_s(boundary_s(s, passed + 1))
     else:
@@ -78,26 +115,27 @@ def look_anew(s: Record, phases: Array, counts: Array, levels: Array, r: int, t_
 
 
 @kernel
-def move_on(s: Record, phases: Array, counts: Array, levels: Array, r: int, t_s: float) -> bool:
+def move_on(last: Record, phases: Array, levels: Array, r: int, t_s: float) -> bool:
     """Add the blocks taken at the boundaries that replica r, still in its span, has passed since.
 
     False, with nothing done, if there are many, or the span is over.
     """
-    before = counts[NEXT, r]
-    j = before
+    j = last.next
     until: float = levels[GOOD_UNTIL, r]
     while until < t_s:
         j += 1
-        if j > s.k or j > before + _FEW:
+        if j > last.k or j > last.next + _FEW:
             return False
-        until = reach_s(boundary_s(s, j))
-    at = (s.n + before) % s.block_size
-    for _ in range(before, j):
-        counts[KV_USED_BLOCKS, r] += phases[at]
+        i = j - last.lag  # as in `spans.boundary_s`
+        until = reach_s(last.start_s + i * (last.a_s + last.b_s * (0.5 * (i - 1))))
+    at = last.taken_at
+    for _ in range(last.next, j):
+        last.used_blocks += phases[at]
         at += 1
-        if at == s.block_size:
+        if at == last.block_size:
             at = 0
-    counts[NEXT, r] = j
+    last.taken_at = at
+    last.next = j
     levels[GOOD_UNTIL, r] = until
     return True
 
@@ -182,10 +220,12 @@ class Snapshots:
     ) -> None:
         count = len(fleet)
         self._requests, self._states, self._phases = requests, states, phases
-        self._counts = np.zeros((9, count), dtype=np.int64)
+        self._counts = np.zeros((6, count), dtype=np.int64)
         self._levels = np.zeros((3, count))
         self._levels[GOOD_UNTIL] = -np.inf
-        self._counts[SPAN] = NONE
+        self._seen = np.zeros(count, dtype=SEEN)
+        self._seen["now_s"] = -np.inf
+        self._touched_s = self._seen["now_s"]
         self._predicted = predicted
         if predicted is None:
             self._levels[PREDICTED_LEFT] = np.nan
@@ -212,6 +252,7 @@ class Snapshots:
             sent=_shown(self._sent[0]),
             sent_tokens=_shown(self._sent[1]),
             sent_predicted=_shown(self._sent_predicted),
+            fresh=not counts_sent,
         )
 
     def take(self, t_s: float) -> None:
@@ -226,7 +267,7 @@ class Snapshots:
                 self._predicted,
                 t_s,
             )
-        look(self._states, self._phases, self._counts, self._levels, t_s)
+        look(self._states, self._phases, self._seen, self._counts, self._levels, t_s)
         if self._counts_sent:
             self._sent[:] = 0
             self._sent_predicted[:] = 0.0
@@ -235,7 +276,7 @@ class Snapshots:
     def count_in(self, request: int, replica: int) -> None:
         """`request` is now at `replica`: look at that one again, and show what has been sent."""
         self._levels[GOOD_UNTIL, replica] = -np.inf
-        self._counts[SPAN, replica] = NONE
+        self._touched_s[replica] = -np.inf
         if self._predicted is not None:
             self._following[request] = self._head[replica]
             self._head[replica] = request

@@ -71,7 +71,7 @@ class Snapshot:
 
     Since then, by the router's own count: sent: int64[k], requests it has sent there; sent_tokens:
     int64[k], of their prompts; sent_predicted: float64[k], output tokens predicted of them, as
-    `predicted_left`. All are 0 if the snapshot is fresh.
+    `predicted_left`. All are 0 if `fresh`: then every decision has a snapshot of its own.
     """
 
     index: NDArray[np.int64]
@@ -91,6 +91,7 @@ class Snapshot:
     sent_tokens: NDArray[np.int64]
     sent_predicted: NDArray[np.float64]
     taken_s: float = -np.inf
+    fresh: bool = False
 
     def __len__(self) -> int:
         return len(self.index)
@@ -98,14 +99,19 @@ class Snapshot:
     @property
     def load(self) -> NDArray[np.int64]:
         """Requests there, those sent since the snapshot included: int64[k]."""
-        return self.outstanding + self.sent
+        return self.outstanding if self.fresh else self.outstanding + self.sent
+
+    @property
+    def token_load(self) -> NDArray[np.int64]:
+        """Tokens there, prompts sent since the snapshot included: int64[k]."""
+        return self.tokens if self.fresh else self.tokens + self.sent_tokens
 
     def only(self, positions: NDArray[np.int64]) -> Snapshot:
         """A copy that holds the replicas at `positions` (int64) alone, in that order."""
         columns = {
             field.name: getattr(self, field.name)[positions]
             for field in fields(self)
-            if field.name != "taken_s"
+            if field.name not in ("taken_s", "fresh")
         }
         return replace(self, **columns)
 

@@ -21,4 +21,4 @@ class LeastKvTokens(Router):
 
     def choose(self, request: int, replicas: Snapshot) -> int:
         """The replica with the fewest tokens."""
-        return int((replicas.tokens + replicas.sent_tokens).argmin())
+        return int(replicas.token_load.argmin())
