@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from simulator.conformance.workload import Ints, Workload
 from simulator.engine.request import COMPLETED
+from simulator.errors import IntegrityError
 
 C = TypeVar("C", bound="Case")
 
@@ -92,6 +93,12 @@ class Run:
     def same_bytes(self, other: Run) -> bool:
         """Whether not one bit of what happened differs."""
         return self.requests.tobytes() == other.requests.tobytes() and self.steps == other.steps
+
+
+def cause_of(raised: Exception) -> Exception:
+    """What a policy itself raised, where the engine says that the policy failed."""
+    cause = raised.__cause__
+    return cause if isinstance(raised, IntegrityError) and isinstance(cause, Exception) else raised
 
 
 def first_difference(steps: Sequence[Any], others: Sequence[Any]) -> str:

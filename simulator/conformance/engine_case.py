@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from simulator.cluster.source import Source
-from simulator.conformance.case import ITERATION_S, Case, Run
+from simulator.conformance.case import ITERATION_S, Case, Run, cause_of
 from simulator.conformance.workload import LONGEST_TOKENS, workload
 from simulator.cost.cost_table import CostTable
 from simulator.engine.clock import Clock
@@ -128,5 +128,5 @@ class EngineCase(Case):
             clock.run(until=self.limit_s if until_s is None else until_s)
             replica.finish(clock.now)
         except Exception as raised:  # whatever a policy does wrong
-            error = raised
+            error = cause_of(raised)
         return Run(self, policy, requests, steps, states, error)

@@ -8,7 +8,7 @@ import numpy as np
 
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.pool import PoolPlan
-from simulator.conformance.case import Case, Run
+from simulator.conformance.case import Case, Run, cause_of
 from simulator.conformance.engine_case import round_cost, small_engine
 from simulator.conformance.workload import LONGEST_TOKENS, workload
 from simulator.engine.config import EngineConfig
@@ -92,7 +92,7 @@ class FleetCase(Case):
             outcome = cluster.run(until_s=self.limit_s if until_s is None else until_s)
             states = outcome.states
         except Exception as raised:  # whatever a policy does wrong
-            error = raised
+            error = cause_of(raised)
         sent = np.flatnonzero(requests["replica"] != NONE)
         steps = [
             Sent(float(requests["arrival_s"][i]), i, int(requests["replica"][i]))
