@@ -37,6 +37,7 @@ class Vtc(Scheduler):
         "VTC: Sheng et al., Fairness in serving large language models, arXiv:2401.00588"
         " (algorithm 2)"
     )
+    foresees: ClassVar[bool] = True
     rank_changes: ClassVar = "always"
 
     prompt_weight: Annotated[float, Field(ge=0.0)] = 1.0
@@ -54,28 +55,28 @@ class Vtc(Scheduler):
 
     def on_progress(self, view: RequestView, tokens: np.ndarray) -> None:
         """Charge clients for tokens, and for prompts of requests that have got a seat."""
-        client, fresh = view.client_id, ~self._charged[view.ids]
-        cost = self.output_weight * tokens + self.prompt_weight * np.where(
-            fresh, view.prompt_tokens, 0
-        )
-        self._counter += np.bincount(client, weights=cost, minlength=len(self._counter))
+        clients = len(self._counter)
+        self._counter += np.bincount(view.client_id, self.output_weight * tokens, clients)
+        fresh = ~self._charged[view.ids]
         if fresh.any():
-            self._charged[view.ids[fresh]] = True
-            self._last_seated = int(client[fresh][-1])
+            seated = view.take(fresh)
+            prompts = self.prompt_weight * seated.prompt_tokens
+            self._counter += np.bincount(seated.client_id, prompts, clients)
+            self._charged[seated.ids] = True
+            self._last_seated = int(seated.client_id[-1])
 
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """The counter as it will stand when the client's earlier waiting requests have seats."""
         client = view.client_id
         self._lift(client, self._waited[view.ids])
         self._waited[view.ids] = True
-        order = np.lexsort((view.ids, view.arrival_s, client))
-        owed = self.prompt_weight * np.where(self._charged[view.ids], 0, view.prompt_tokens)[order]
-        before = np.cumsum(owed) - owed
-        sorted_client = client[order]
-        opens = np.flatnonzero(np.diff(sorted_client, prepend=-1))
-        before -= np.repeat(before[opens], np.diff(opens, append=len(order)))
+        owed = self.prompt_weight * view.prompt_tokens * ~self._charged[view.ids]
+        order = np.lexsort((view.arrival_s, client))
+        client, owed = client[order], owed[order]
+        before = owed.cumsum() - owed
+        before -= before[client.searchsorted(client)]
         ranks = np.empty(len(order))
-        ranks[order] = self._counter[sorted_client] + before
+        ranks[order] = self._counter[client] + before
         return ranks
 
     def victim(self, running: RequestView, now_s: float) -> int:
@@ -84,13 +85,13 @@ class Vtc(Scheduler):
         return int(np.flatnonzero(counter == counter.max())[-1])
 
     def _lift(self, client: np.ndarray, waited: np.ndarray) -> None:
+        """Clients of whom nobody has waited since the last look have come back."""
         if waited.all():
             return
-        backlogged = np.unique(client[waited])
-        back = np.setdiff1d(client, backlogged)
-        least = (
-            self._counter[backlogged].min()
-            if len(backlogged)
-            else (self._counter[self._last_seated])
-        )
-        self._counter[back] = np.maximum(self._counter[back], least)
+        backlogged = np.zeros(len(self._counter), dtype=bool)
+        backlogged[client[waited]] = True
+        back = client[~backlogged[client]]
+        if len(back):
+            kept = self._counter[backlogged]
+            least = kept.min() if len(kept) else self._counter[self._last_seated]
+            self._counter[back] = np.maximum(self._counter[back], least)
