@@ -93,26 +93,31 @@ def due_reviews(req: Array, state: Array, ids: Array) -> int:
 
 
 @entry
-def take_progress(req: Array, state: Array, ids: Array, served: Array, tokens: Array) -> int:
+def take_progress(
+    req: Array, state: Array, ids: Array, served: Array, tokens: Array
+) -> tuple[int, int]:
     """Fill `served` with those of `ids` that run or have left: `tokens` since this was last called.
 
-    ids, served, tokens: int64[k]; ids that have left become NONE. Returns how many are `served`.
+    ids, served, tokens: int64[k]. Returns how many are `served`, and how many have not left: those
+    are moved to the front of `ids`.
     """
     s = state[0]
-    count = 0
+    count = here = 0
     for j in range(len(ids)):
-        r = req[ids[j]]
+        i = ids[j]
+        r = req[i]
+        if r.status <= RUNNING:
+            ids[here] = i
+            here += 1
         if r.status == NEW:
             continue
         generated = seen_tokens(s, r)
         if r.status != WAITING or generated > r.reported_tokens:
-            served[count] = ids[j]
+            served[count] = i
             tokens[count] = generated - r.reported_tokens
             count += 1
             r.reported_tokens = generated
-        if r.status > RUNNING:
-            ids[j] = NONE
-    return count
+    return count, here
 
 
 @entry

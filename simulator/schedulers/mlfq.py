@@ -63,7 +63,7 @@ class Mlfq(Scheduler):
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """The level. Those who have starved by now are taken up first."""
         starved = has_come(view.queued_since_s + self.starvation_s, now_s)
-        if starved.any():
+        if np.count_nonzero(starved):
             starved &= ~view.running
             self._base[view.ids[starved]] = self.quantum_tokens - view.generated_tokens[starved]
         return self._level(self._mark(view))
@@ -71,7 +71,7 @@ class Mlfq(Scheduler):
     def displace(self, candidate: RequestView, running: RequestView, now_s: float) -> int | None:
         """The last to have arrived of those at the lowest level."""
         level = self._level(self._mark(running))
-        lowest = level.max()
+        lowest = level[level.argmax()]
         if lowest <= self._level(self._mark(candidate))[0]:
             return None
         places = np.flatnonzero(level == lowest)
@@ -84,7 +84,9 @@ class Mlfq(Scheduler):
 
     def review_at(self, view: RequestView, now_s: float) -> ArrayLike:
         """When a waiting request starves."""
-        return np.where(view.running, np.inf, view.queued_since_s + self.starvation_s)
+        starves_s = view.queued_since_s + self.starvation_s
+        starves_s[view.running] = np.inf
+        return starves_s
 
     def on_review(self, view: RequestView, now_s: float) -> ArrayLike:
         """Its quantum is used up: it waits at the next level if anybody there comes before."""
@@ -92,7 +94,9 @@ class Mlfq(Scheduler):
 
     def _mark(self, view: RequestView) -> np.ndarray:
         """Service in tokens, plus the quantum of the level that was joined (float64[k])."""
-        return np.asarray(self._base[view.ids] + view.generated_tokens, dtype=np.float64)
+        mark = view.generated_tokens.astype(np.float64)
+        mark += self._base[view.ids]
+        return mark
 
     def _level(self, mark: np.ndarray) -> np.ndarray:
         return self._ends.searchsorted(mark, side="right")

@@ -80,7 +80,7 @@ class Plas(Scheduler):
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """The level. Those who have starved by now are taken up first."""
         starved = ~view.running & has_come(view.queued_since_s + self.starvation_s, now_s)
-        if starved.any():
+        if np.count_nonzero(starved):
             until = view.generated_tokens[starved] + self.quantum_tokens
             self._first_until[view.ids[starved]] = until
         return np.where(

@@ -56,37 +56,42 @@ class Vtc(Scheduler):
     def on_progress(self, view: RequestView, tokens: np.ndarray) -> None:
         """Charge clients for tokens, and for prompts of requests that have got a seat."""
         clients = len(self._counter)
-        self._counter += np.bincount(view.client_id, self.output_weight * tokens, clients)
+        client = view.client_id.astype(np.intp)
+        cost = tokens.astype(np.float64)
+        cost *= self.output_weight
         fresh = ~self._charged[view.ids]
-        if fresh.any():
-            seated = view.take(fresh)
-            prompts = self.prompt_weight * seated.prompt_tokens
-            self._counter += np.bincount(seated.client_id, prompts, clients)
-            self._charged[seated.ids] = True
-            self._last_seated = int(seated.client_id[-1])
+        if np.count_nonzero(fresh):
+            cost[fresh] += self.prompt_weight * view.prompt_tokens[fresh]
+            self._charged[view.ids[fresh]] = True
+            self._last_seated = int(client[fresh][-1])
+        self._counter += np.bincount(client, cost, clients)
 
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """The counter as it will stand when the client's earlier waiting requests have seats."""
-        client = view.client_id
+        client = view.client_id.astype(np.intp)
         self._lift(client, self._waited[view.ids])
         self._waited[view.ids] = True
-        owed = self.prompt_weight * view.prompt_tokens * ~self._charged[view.ids]
+        owed = view.prompt_tokens.astype(np.float64)
+        owed *= self.prompt_weight
+        owed[self._charged[view.ids]] = 0.0
         order = np.lexsort((view.arrival_s, client))
         client, owed = client[order], owed[order]
-        before = owed.cumsum() - owed
+        before = owed.cumsum()
+        before -= owed
         before -= before[client.searchsorted(client)]
+        before += self._counter[client]
         ranks = np.empty(len(order))
-        ranks[order] = self._counter[client] + before
+        ranks[order] = before
         return ranks
 
     def victim(self, running: RequestView, now_s: float) -> int:
         """The last seated request of the running client with the highest counter."""
         counter = self._counter[running.client_id]
-        return int(np.flatnonzero(counter == counter.max())[-1])
+        return len(counter) - 1 - int(counter[::-1].argmax())
 
     def _lift(self, client: np.ndarray, waited: np.ndarray) -> None:
         """Clients of whom nobody has waited since the last look have come back."""
-        if waited.all():
+        if np.count_nonzero(waited) == len(waited):
             return
         backlogged = np.zeros(len(self._counter), dtype=bool)
         backlogged[client[waited]] = True
