@@ -18,6 +18,7 @@ import json
 import multiprocessing
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -29,7 +30,10 @@ from simulator.cluster.pool import PoolPlan
 from simulator.cost.iteration_time import CostTable
 from simulator.engine.config import EngineConfig
 from simulator.engine.request import new_requests
+from simulator.facts import RequestFacts
 from simulator.routers.round_robin import RoundRobin
+from simulator.schedulers import Scheduler
+from simulator.schedulers.fcfs import Fcfs
 from simulator.testing import linear_cost
 
 LOAD = 0.85
@@ -79,15 +83,26 @@ def reference_load(
 
 def simulate(n: int, rate_rps: float | None, scale: int = 1, seed: int = 0) -> tuple[Outcome, int]:
     """Serve the reference load; returns the outcome and the number of SimPy events."""
-    config, cost, requests = reference_load(n, rate_rps, scale, seed)
+    return serve(*reference_load(n, rate_rps, scale, seed))
+
+
+def serve(
+    config: EngineConfig,
+    cost: CostTable,
+    requests: np.ndarray,
+    scheduler: Callable[[], Scheduler] = Fcfs,
+    facts: RequestFacts | None = None,
+) -> tuple[Outcome, int]:
+    """Serve requests on one replica; returns the outcome and the number of SimPy events."""
     end_s = float(requests["arrival_s"][-1])
     cluster = Cluster(
         requests,
         RoundRobin(),
-        [PoolPlan("main", config, cost)],
+        [PoolPlan("main", config, cost, scheduler=scheduler)],
         sample_interval_s=max(end_s / 1000, 0.01),
         marks_s=(0.0,),
         itl_span_s=(0.0, end_s),
+        facts=facts,
     )
     outcome = cluster.run()
     return outcome, next(cluster.clock._eid)

@@ -9,7 +9,7 @@ import numpy as np
 from simulator.errors import IntegrityError
 from simulator.schedulers.base import Action
 
-_ACTIONS = np.array([int(action) for action in Action])
+_ACTIONS = range(Action.KEEP, Action.OFFLOAD + 1)
 
 
 def place(answer: object, count: int, method: str) -> int:
@@ -23,12 +23,19 @@ def place(answer: object, count: int, method: str) -> int:
     return chosen
 
 
-def actions(answer: np.ndarray) -> np.ndarray:
-    """Actions as int64[k], from float64[k]. Raises `IntegrityError` if one is none."""
-    if not np.isin(answer, _ACTIONS).all():
-        wrong = answer[~np.isin(answer, _ACTIONS)][0]
-        raise IntegrityError(f"on_review must return Actions, not {wrong!r}")
-    return answer.astype(np.int64)
+def actions(answer: object, count: int) -> np.ndarray:
+    """`count` Actions as int64[count], given one for each or one for all.
+
+    Raises `IntegrityError` if one is none.
+    """
+    if isinstance(answer, int) and answer in _ACTIONS:
+        return np.full(count, answer)
+    given = np.asarray(answer, dtype=np.float64)
+    known = (given >= Action.KEEP) & (given <= Action.OFFLOAD) & (given == np.floor(given))
+    if not known.all():
+        raise IntegrityError(f"on_review must return Actions, not {given[~known][0]!r}")
+    whole = given.astype(np.int64)
+    return whole if whole.shape == (count,) else np.full(count, whole)
 
 
 def ids(answer: object, known: np.ndarray) -> np.ndarray:

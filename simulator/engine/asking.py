@@ -7,18 +7,22 @@ import math
 import numpy as np
 
 from simulator.engine.addresses import kv_of, lists_of, phases_of
-from simulator.engine.admission import could_be_admitted, free_for_queue
-from simulator.engine.blocks import blocks_for, decoded_tokens
+from simulator.engine.admission import admissible_tokens, could_be_admitted, free_for_queue
+from simulator.engine.blocks import blocks_for, decoded_tokens, held_blocks
 from simulator.engine.decoding import review_iteration
 from simulator.engine.jit import Array, Kv, Record, entry, kernel
 from simulator.engine.queueing import evict, park
-from simulator.engine.request import IN_HOST, NONE, RUNNING, WAITING
+from simulator.engine.request import IN_HOST, NEVER, NEW, NONE, RUNNING, WAITING
 from simulator.engine.scheduler import long_threshold
-from simulator.engine.state import ROW_RUNNING, SWAP
+from simulator.engine.spans import reach_s
+from simulator.engine.state import PREFILL_FIRST, ROW_RUNNING, STATIC, SWAP
 from simulator.engine.waiting import comes_before, next_up, push, remove
 
 # The values of `simulator.schedulers.base.Action`.
 KEEP, PARK, RECOMPUTE, OFFLOAD = range(4)
+
+ENDLESS = 1e15  # tokens: as good as never
+ROUNDING, RELATIVE_ROUNDING = 1e-6, 1e-12  # above a whole number of tokens by so little is none
 
 
 @kernel
@@ -66,32 +70,86 @@ def waiting_ids(req: Array, state: Array, ids: Array) -> None:
 
 @entry
 def due_reviews(req: Array, state: Array, ids: Array) -> int:
-    """Fill `ids` with the running requests whose review has come; returns how many."""
+    """Fill `ids` with the running requests whose review has come; returns how many.
+
+    All of them must be given a new one.
+    """
     s = state[0]
     lists = lists_of(s)
     count = 0
+    earliest = NEVER
     for position in range(s.num_running):
         i = lists[ROW_RUNNING, position]
-        if req[i].decoding and req[i].review_n <= s.n:
+        r = req[i]
+        if not r.decoding:
+            continue
+        if r.review_n <= s.n:
             ids[count] = i
             count += 1
+        else:
+            earliest = min(earliest, r.review_n)
+    s.next_review_n = earliest
     return count
 
 
 @entry
-def set_reviews(req: Array, state: Array, ids: Array, tokens: Array, times_s: Array) -> None:
-    """The scheduler will be asked about `ids` again after `tokens` (int64[k]), or at `times_s`."""
+def take_progress(
+    req: Array, state: Array, ids: Array, served: Array, tokens: Array
+) -> tuple[int, int]:
+    """Fill `served` with those of `ids` that run or have left: `tokens` since this was last called.
+
+    ids, served, tokens: int64[k]. Returns how many are `served`, and how many have not left: those
+    are moved to the front of `ids`.
+    """
     s = state[0]
+    count = here = 0
+    for j in range(len(ids)):
+        i = ids[j]
+        r = req[i]
+        if r.status <= RUNNING:
+            ids[here] = i
+            here += 1
+        if r.status == NEW:
+            continue
+        generated = seen_tokens(s, r)
+        if r.status != WAITING or generated > r.reported_tokens:
+            served[count] = i
+            tokens[count] = generated - r.reported_tokens
+            count += 1
+            r.reported_tokens = generated
+    return count, here
+
+
+@entry
+def set_reviews(req: Array, state: Array, ids: Array, more: Array, times_s: Array) -> int:
+    """The scheduler will be asked about `ids` in `more` tokens (float64[k]), or at `times_s`.
+
+    A time that has come is none. Returns how many have one; -1 if a number of tokens is none.
+    """
+    s = state[0]
+    timed = 0
     for j in range(len(ids)):
         r = req[ids[j]]
-        r.review_tokens = tokens[j]
+        r.review_tokens = NEVER
+        if math.isnan(more[j]):
+            return -1
+        if more[j] < ENDLESS:
+            whole = math.ceil(more[j] - ROUNDING - RELATIVE_ROUNDING * abs(more[j]))
+            r.review_tokens = seen_tokens(s, r) + int(max(whole, 1))
+        if times_s[j] <= reach_s(s.now_s):
+            times_s[j] = math.inf
+        timed += times_s[j] < math.inf
         r.review_s = times_s[j]
         if r.decoding:
             generated = r.generated_tokens
             r.generated_tokens = decoded_tokens(s, r)
+            if r.review_n == s.next_review_n:
+                s.next_review_n = -1
             r.review_n = max(review_iteration(s, r), s.n + 1)
             r.generated_tokens = generated
-            s.next_review_n = -1
+            if s.next_review_n >= 0:
+                s.next_review_n = min(s.next_review_n, r.review_n)
+    return timed
 
 
 @entry
@@ -147,6 +205,26 @@ def head_fits(s: Record, req: Array, kv: Kv, free: int, budget: int) -> bool:
     """Whether the first of the queue could be admitted now, were `free` blocks free."""
     s.budget_left = budget
     return could_be_admitted(s, req, kv, free, long_threshold(s))
+
+
+@kernel
+def anyone_fits(s: Record, req: Array, kv: Kv, free: int) -> bool:
+    """Whether any who wait could be admitted with `free` blocks, were it the first of the queue."""
+    if s.batching == STATIC:
+        return bool(s.num_running == 0)
+    if s.num_running >= s.seat_limit:
+        return False
+    budget = s.max_num_batched_tokens
+    if s.batching != PREFILL_FIRST:
+        budget -= s.num_decodes
+    threshold = long_threshold(s)
+    i = s.wait_head
+    while i != NONE:
+        room = free + s.parked_blocks - held_blocks(s, req[i])
+        if admissible_tokens(s, req, kv, i, budget, room, threshold, False) > 0:
+            return True
+        i = req[i].next
+    return False
 
 
 @entry

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.engine import answers
+from simulator.engine.asking import ENDLESS, RELATIVE_ROUNDING, ROUNDING
 from simulator.engine.request import NEVER, NEW
 from simulator.engine.views import RequestView
 from simulator.errors import IntegrityError
 from simulator.schedulers.base import Scheduler
 
 _BATCH = 256
-_ENDLESS = 1e15  # tokens: as good as never
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Foresight:
         self._requests = requests
         self._view = view
         self._asked = asked
-        self._size = _BATCH if type(scheduler).foresees else 1
+        self._size = _BATCH if type(scheduler).foresees or not asked else 1
         self._answers = Answers(0, [], [], [], [], [])
 
     def of(self, i: int, arrival_s: float) -> tuple[float, int, float, int]:
@@ -89,7 +89,7 @@ class Foresight:
             first=first,
             arrival_s=arrival_s.tolist(),
             rank=ask("rank", math.inf).tolist(),
-            review_tokens=whole_tokens(ask("review_tokens", math.inf), 0).tolist(),
+            review_tokens=whole_tokens(ask("review_tokens", math.inf)).tolist(),
             review_s=np.where(at_s > arrival_s, at_s, math.inf).tolist(),
             reserve_tokens=_whole(
                 np.minimum(answers.tokens(ask("reserve_tokens", 0.0), "reserve_tokens"), NEVER)
@@ -105,17 +105,15 @@ def per_request(values: object, count: int) -> np.ndarray:
     return np.full(count, array)
 
 
-def whole_tokens(more: np.ndarray, generated: np.ndarray | int) -> np.ndarray:
-    """Output tokens at which a review is due, `more` (float64[k]) from now; NEVER if infinite."""
+def whole_tokens(more: np.ndarray) -> np.ndarray:
+    """Output tokens at which the first review is due, of float64[k]; NEVER if infinite."""
     if np.isnan(more).any():
         raise IntegrityError("review_tokens is not a number")
-    finite = more < _ENDLESS
-    if finite.all():
-        return np.asarray(generated + np.maximum(_whole(more), 1))
-    whole = np.maximum(_whole(np.where(finite, more, 1.0)), 1)
-    return np.where(finite, generated + whole, NEVER)
+    finite = more < ENDLESS
+    return np.where(finite, np.maximum(_whole(np.where(finite, more, 1.0)), 1), NEVER)
 
 
 def _whole(tokens: np.ndarray) -> np.ndarray:
     """Rounded up, int64[k]; what is above a whole number by a rounding error is that number."""
-    return np.asarray(np.ceil(tokens - 1e-6 - 1e-12 * np.abs(tokens)), dtype=np.int64)
+    whole = np.ceil(tokens - ROUNDING - RELATIVE_ROUNDING * np.abs(tokens))
+    return np.asarray(whole, dtype=np.int64)

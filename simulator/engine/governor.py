@@ -17,11 +17,12 @@ from simulator.engine.asking import (
     rebuild_ranks,
     set_ranks,
     set_reviews,
+    take_progress,
     waiting_ids,
     yield_seats,
 )
-from simulator.engine.foresight import Foresight, per_request, whole_tokens
-from simulator.engine.request import NEW, RUNNING, WAITING
+from simulator.engine.foresight import Foresight, per_request
+from simulator.engine.request import WAITING
 from simulator.engine.spans import ABSOLUTE_TOLERANCE_S, RELATIVE_TOLERANCE
 from simulator.engine.state import (
     ASK_EVENTS,
@@ -46,6 +47,8 @@ from simulator.facts import RequestFacts
 from simulator.schedulers.base import Action, Scheduler
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from simulator.engine.config import EngineConfig
 
 _NOBODY = np.empty(0, dtype=np.int64)
@@ -71,7 +74,14 @@ class Governor:
         self._table = requests
         self._lists = arrays.lists
         self._state = arrays.state
-        self._state_view = arrays.state[0]
+        # Columns of the state: `item(0)` reads a plain number, several times faster than a record.
+        self._now_s, self._next_review_s = arrays.state["now_s"], arrays.state["next_review_s"]
+        self._num_running = arrays.state["num_running"]
+        self._num_waiting = arrays.state["num_waiting"]
+        self._num_evicted = arrays.state["num_evicted"]
+        self._num_finished = arrays.state["num_finished"]
+        self._denied, self._told = arrays.state["denied"], arrays.state["victim"]
+        self._scratch = np.empty(len(arrays.lists[0]), dtype=np.int64)
         kind = type(scheduler)
         decided = frozenset(
             name
@@ -84,33 +94,44 @@ class Governor:
         self._reviews_time = "review_at" in decided
         self._reviews_tokens = "review_tokens" in decided
         ranks = not (kind.keeps_arrival_order or self._selects)
-        moving = kind.rank_changes != "never"
+        tells_victims = "victim" in decided or (
+            ranks and kind.rank_changes in ("running", "always")
+        )
         self._ranks_all = kind.rank_changes == "always"
-        self._reranks = ranks and kind.rank_changes == "running"
+        self._reranks = ranks and kind.rank_changes in ("requeued", "running")
         self._ranks_apart = ranks and not self._ranks_all
         hears = self._hears_progress
+        self._static = config.batching == "static"  # a batch stays together: nobody makes way
         asks = {
             ON_FINISH: "on_finish" in decided or (hears and not self._ranks_all),
             ON_REVIEW: bool(decided & {"review_tokens", "review_at"} or kind.reviews_on),
-            ON_DISPLACE: "displace" in decided and not self._selects,
+            ON_DISPLACE: "displace" in decided and not (self._selects or self._static),
             ON_SELECT: self._selects,
             ON_ADMISSION: ranks and self._ranks_all,
-            ON_EVICTION: self._reranks or self._reviews_time or hears,
+            ON_EVICTION: self._reranks or self._reviews_time,
         }
-        s = self._state_view
+        s = arrays.state[0]
         s["asks"] = sum(bit for bit, wanted in asks.items() if wanted)
         s["ranked"] = not kind.keeps_arrival_order
         s["reviews_phase"] = "phase_change" in kind.reviews_on
         s["victim_rule"] = (
             VICTIM_TOLD
-            if "victim" in decided or (ranks and moving)
+            if tells_victims
             else VICTIM_LAST
             if kind.keeps_arrival_order
             else VICTIM_WORST
         )
         self._asks = int(s["asks"])
-        self._status = requests["status"]
-        self._open: list[int] = []  # requests whose progress is followed
+        # Asked of nothing else, it is asked only while the first of the queue does not fit.
+        self._told_if_blocked = not self._asks & (ON_FINISH | ON_ADMISSION | ON_SELECT)
+        self._prompt_tokens, self._max_tokens = requests["prompt_tokens"], requests["max_tokens"]
+        self._longest = config.max_model_len
+        self._status, self._arrival_s = requests["status"], requests["arrival_s"]
+        self._ranks, self._queued_since_s = requests["rank"], requests["queued_since_s"]
+        self._review_tokens = requests["review_tokens"]
+        self._reserve_tokens = requests["reserve_tokens"]
+        self._open = _NOBODY  # requests whose progress is followed
+        self._joined: list[int] = []  # ... those that have come since
         self._alarms = Alarms(requests)
         self._handled = 0  # requests that lost their seats at this boundary and were seen to
         self.has_a_say = not kind.keeps_arrival_order or bool(decided - {"start"})
@@ -133,26 +154,24 @@ class Governor:
             raise IntegrityError(self._failed(error)) from error
 
     def _arrive(self, i: int) -> None:
-        row, s = self._table[i], self._state_view
-        longest = s["max_model_len"]
-        prompt = row["prompt_tokens"]
-        if prompt >= longest or prompt + row["max_tokens"] > longest:
+        now_s: float = self._arrival_s.item(i)
+        prompt = self._prompt_tokens.item(i)
+        if prompt >= self._longest or prompt + self._max_tokens.item(i) > self._longest:
             return  # it will be refused
-        now_s = float(row["arrival_s"])
         if "on_arrival" in self._decided:
-            row["queued_since_s"] = now_s
+            self._queued_since_s[i] = now_s
             self.scheduler.on_arrival(self._view(np.array([i], dtype=np.int64)), now_s)
-        rank, review_tokens, review_s, reserve = self._foresight.of(i, now_s)
+        rank, self._review_tokens[i], review_s, self._reserve_tokens[i] = self._foresight.of(
+            i, now_s
+        )
         if rank != rank:
             self._no_number()
-        row["rank"] = rank
-        row["review_tokens"] = review_tokens
-        row["reserve_tokens"] = reserve
+        self._ranks[i] = rank
         if self._reviews_time:
             self._alarms.set(i, review_s, runs=False)
-            s["next_review_s"] = self._alarms.next_s()
+            self._next_review_s[0] = self._alarms.next_s()
         if self._hears_progress:
-            self._open.append(i)
+            self._joined.append(i)
 
     def answer(self, question: int) -> None:
         """Find out what the kernel must be told, and tell it.
@@ -170,14 +189,15 @@ class Governor:
         return f"scheduler {self._name} failed: {type(error).__name__}: {error}"
 
     def _answer(self, question: int) -> None:
-        now_s = float(self._state_view["now_s"])
+        now_s: float = self._now_s.item(0)
         if question == ASK_EVENTS:
             self._events(now_s)
-            self._handled = int(self._state_view["num_evicted"])
+            if self._asks & ON_EVICTION:
+                self._handled = self._num_evicted.item(0)
         elif question == ASK_VICTIM:
-            self._state_view["victim"] = self._victim(self._running(), now_s)
+            self._told[0] = self._victim(self._running(), now_s)
         else:
-            evicted = self._row(ROW_EVICTED, "num_evicted")[self._handled :]
+            evicted = self._row(ROW_EVICTED, self._num_evicted)[self._handled :]
             self._handled = 0
             self._requeued(evicted[self._status[evicted] == WAITING], now_s)
 
@@ -185,66 +205,78 @@ class Governor:
         if self._hears_progress:
             self._follow()
         if "on_finish" in self._decided:
-            finished = self._row(ROW_FINISHED, "num_finished")
+            finished = self._row(ROW_FINISHED, self._num_finished)
             if len(finished):
                 self.scheduler.on_finish(self._view(finished), now_s)
         asks = self._asks
-        if self._state_view["num_waiting"] == 0:
+        if self._num_waiting.item(0) == 0:
             return
+        blocked = self._told_if_blocked
+        if asks & (ON_REVIEW | ON_DISPLACE) and not blocked:
+            blocked = not self._head_would_fit(_NOBODY)
         if asks & ON_ADMISSION:
             waiting = self._waiting()
             ranks = self._rank(self._view(waiting), now_s)
             rebuild_ranks(self._table, self._state, waiting, ranks)
-        if asks & ON_REVIEW and (self._selects or not self._head_would_fit(_NOBODY)):
-            self._review(now_s)
+        if asks & ON_REVIEW and (blocked or self._selects):
+            blocked = not self._review(now_s)
         if self._selects:
             self._select(now_s)
-        elif asks & ON_DISPLACE:
+        elif asks & ON_DISPLACE and (blocked or not self._head_would_fit(_NOBODY)):
             self._displace(now_s)
 
-    def _review(self, now_s: float) -> None:
-        """Ask about all requests whose review is due; those that must make way do."""
-        due = np.empty(int(self._state_view["num_running"]), dtype=np.int64)
-        due = due[: due_reviews(self._table, self._state, due)]
-        if self._reviews_time:
+    def _review(self, now_s: float) -> bool:
+        """Ask about all requests whose review is due; those that must make way do.
+
+        Whether the queue may have another head now, or one that fits.
+        """
+        reranked = False
+        due = self._scratch[: due_reviews(self._table, self._state, self._scratch)].copy()
+        if self._next_review_s.item(0) <= _reach_s(now_s):
             waiting, running = self._alarms.ring(_reach_s(now_s))
             if len(waiting):
                 view = self._view(waiting)
+                reranked = True
                 if self._ranks_apart:
                     set_ranks(self._table, self._state, waiting, self._rank(view, now_s))
                 self._renew_reviews(view, now_s)
             if len(running):
                 due = np.union1d(due, running)
-            self._state_view["next_review_s"] = self._alarms.next_s()
+            self._next_review_s[0] = self._alarms.next_s()
         if not len(due):
-            return
+            return reranked
         view = self._view(due)
-        actions = answers.actions(
-            per_request(self.scheduler.on_review(view, now_s), len(due)),
-        )
-        self._renew_reviews(view, now_s)
+        actions = answers.actions(self.scheduler.on_review(view, now_s), len(due))
         leaving = actions != Action.KEEP
-        if leaving.any():
-            self._yield_seats(due[leaving], actions[leaving], now_s)
+        count = np.count_nonzero(leaving)
+        if count == len(due):
+            reranked |= self._yield_seats(view, actions, now_s)
+        elif count:
+            reranked |= self._yield_seats(view.take(leaving), actions[leaving], now_s)
+        self._renew_reviews(self._view(due) if reranked else view, now_s)
+        return reranked
 
-    def _yield_seats(self, ids: np.ndarray, actions: np.ndarray, now_s: float) -> None:
-        """Of requests that would give up their seats, the last in rank do, to who ranks before."""
-        self._table["queued_since_s"][ids] = now_s
-        ranks = self._rank(self._view(ids), now_s)
-        left = yield_seats(self._table, self._state, ids, ranks, actions)
-        if left and self._reviews_time:
-            self._renew_reviews(self._view(ids[:left]), now_s)
+    def _yield_seats(self, view: RequestView, actions: np.ndarray, now_s: float) -> bool:
+        """Of requests that would give up their seats, the last in rank do, to who ranks before.
+
+        Whether any does.
+        """
+        self._queued_since_s[view.ids] = now_s
+        ranks = self._rank(view, now_s)
+        return bool(yield_seats(self._table, self._state, view.ids.copy(), ranks, actions))
 
     def _displace(self, now_s: float) -> None:
         """Ask who makes way for the first of the queue, until it fits; if it can't, nobody does."""
         gone = _NOBODY
-        if self._head_would_fit(gone):
+        head = head_of_queue(self._state)
+        if head == self._denied.item(0):
             return
-        candidate = self._view(np.array([head_of_queue(self._state)], dtype=np.int64))
+        candidate = self._view(np.array([head], dtype=np.int64))
         staying = self._running()
         while not len(gone) or not self._head_would_fit(gone):
             place = self.scheduler.displace(candidate, staying, now_s) if len(staying) else None
             if place is None:
+                self._denied[0] = head
                 return
             place = answers.place(place, len(staying), "displace")
             gone = np.append(gone, staying.ids[place])
@@ -252,7 +284,6 @@ class Governor:
         for i in gone.tolist():
             self._put_off(i)
         self._requeued(gone, now_s)
-        self._state_view["event"] = 1  # the next of the queue may have somebody make way, too
 
     def _select(self, now_s: float) -> None:
         """Let the scheduler choose from all requests who should run."""
@@ -262,8 +293,10 @@ class Governor:
             np.concatenate((waiting.ids, running.ids)),
         )
         rebuild_ranks(self._table, self._state, waiting.ids, _places(waiting.ids, chosen))
+        if self._static:
+            return
         leaving = running.ids[_places(running.ids, chosen) == math.inf]
-        self._table["rank"][leaving] = math.inf
+        self._ranks[leaving] = math.inf
         for i in leaving.tolist():
             self._put_off(i)
         if len(leaving):
@@ -279,13 +312,10 @@ class Governor:
         return bool(head_would_fit(self._table, self._state, gone))
 
     def _put_off(self, i: int) -> None:
-        action = int(type(self.scheduler).when_displaced)
-        put_off(self._table, self._state, i, action)
+        put_off(self._table, self._state, i, type(self.scheduler).when_displaced)
 
     def _requeued(self, ids: np.ndarray, now_s: float) -> None:
         """Requests have lost their seats: rank them, and find out when to ask again."""
-        if self._hears_progress:
-            self._report(ids)
         view = self._view(ids)
         if self._reranks:
             set_ranks(self._table, self._state, ids, self._rank(view, now_s))
@@ -294,7 +324,7 @@ class Governor:
 
     def _rank(self, view: RequestView, now_s: float) -> np.ndarray:
         ranks = per_request(self.scheduler.rank(view, now_s), len(view))
-        if np.isnan(ranks).any():
+        if np.count_nonzero(ranks != ranks):
             self._no_number()
         return ranks
 
@@ -303,45 +333,41 @@ class Governor:
 
     def _follow(self) -> None:
         """Tell the scheduler what all requests have given that run, or have left since."""
-        ids = np.array(self._open, dtype=np.int64)
-        status = self._status[ids]
-        waiting = (status == WAITING) | (status == NEW)
-        self._open = ids[waiting | (status == RUNNING)].tolist()
-        served = ids[~waiting]
-        if len(served):
-            self._report(served)
-
-    def _report(self, ids: np.ndarray) -> None:
-        """Tell the scheduler what requests have given since it last heard of them."""
-        view = self._view(ids)
-        reported = self._table["reported_tokens"]
-        tokens = view.generated_tokens - reported[ids]
-        reported[ids] = view.generated_tokens
-        self.scheduler.on_progress(view, tokens)
+        ids = self._open
+        if self._joined:
+            ids = np.concatenate((ids, np.array(self._joined, dtype=np.int64)))
+            self._joined = []
+        served, tokens = np.empty((2, len(ids)), dtype=np.int64)
+        count, here = take_progress(self._table, self._state, ids, served, tokens)
+        self._open = ids[:here]
+        if count:
+            self.scheduler.on_progress(self._view(served[:count]), tokens[:count])
 
     def _renew_reviews(self, view: RequestView, now_s: float) -> None:
         """When the scheduler wants to be asked about these requests again."""
-        count = len(view)
-        more = at_s = np.full(count, math.inf)
+        more: ArrayLike = math.inf
+        at_s: ArrayLike = math.inf
         if self._reviews_tokens:
-            more = per_request(self.scheduler.review_tokens(view, now_s), count)
+            more = self.scheduler.review_tokens(view, now_s)
         if self._reviews_time:
-            at_s = per_request(self.scheduler.review_at(view, now_s), count)
-            at_s = np.where(at_s > _reach_s(now_s), at_s, math.inf)
-        tokens = whole_tokens(more, view.generated_tokens)
-        set_reviews(self._table, self._state, view.ids, tokens, at_s)
-        if self._reviews_time:
-            self._alarms.set_all(view.ids, at_s)
-            self._state_view["next_review_s"] = self._alarms.next_s()
+            at_s = self.scheduler.review_at(view, now_s)
+        times_s = per_request(at_s, len(view)).copy()
+        tokens = per_request(more, len(view))
+        timed = set_reviews(self._table, self._state, view.ids, tokens, times_s)
+        if timed < 0:
+            raise IntegrityError("review_tokens is not a number")
+        if timed:
+            self._alarms.set_all(view.ids, times_s)
+            self._next_review_s[0] = self._alarms.next_s()
 
-    def _row(self, row: int, counter: str) -> np.ndarray:
-        return self._lists[row, : self._state_view[counter]].copy()
+    def _row(self, row: int, count: np.ndarray) -> np.ndarray:
+        return self._lists[row, : count.item(0)].copy()
 
     def _running(self) -> RequestView:
-        return self._view(self._row(ROW_RUNNING, "num_running"))
+        return self._view(self._row(ROW_RUNNING, self._num_running))
 
     def _waiting(self) -> np.ndarray:
-        ids = np.empty(int(self._state_view["num_waiting"]), dtype=np.int64)
+        ids = np.empty(self._num_waiting.item(0), dtype=np.int64)
         waiting_ids(self._table, self._state, ids)
         return ids
 

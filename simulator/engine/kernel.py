@@ -13,7 +13,7 @@ from simulator.engine.addresses import (
     samples_of,
 )
 from simulator.engine.admission import could_be_admitted, free_for_queue
-from simulator.engine.asking import head_fits
+from simulator.engine.asking import anyone_fits, head_fits
 from simulator.engine.blocks import decoded_tokens
 from simulator.engine.caching import head_may_hit_more
 from simulator.engine.closing import close_span, emit_late, land_flight
@@ -104,7 +104,7 @@ def advance(
         if s.stage == OPEN:
             if s.num_cancelled > 0:
                 drop_cancelled(s, req, lists, phases, kv)
-                s.event = 1
+                s.event = 2
             if check:
                 broken = integrity_error(s, req, lists, phases, kv)
                 if broken > 0:
@@ -134,7 +134,7 @@ def advance(
             if s.num_evicted == 0 and s.num_ending == 0 and schedules_nothing(s, lists):
                 return -float(STUCK)
             if s.short:
-                s.event = 1
+                s.event = 2
             if s.num_evicted > 0 and s.asks & ON_EVICTION:
                 return -float(ASK_RANKS)
         if s.pure:
@@ -154,7 +154,7 @@ def open_boundary(s: Record) -> None:
     s.phase = BOUNDARY
     s.stage = OPEN
     if s.num_finished > 0:
-        s.event = 1
+        s.event = 2
 
 
 @kernel
@@ -164,7 +164,10 @@ def must_ask(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -> bool
     Who makes way for the first of the queue is a question only while that does not fit.
     """
     event: bool = s.event
+    left: bool = s.event > 1
     s.event = 0
+    if left:
+        s.denied = NONE
     if s.asks == 0:
         return False
     if s.num_finished > 0 and s.asks & ON_FINISH:
@@ -173,17 +176,14 @@ def must_ask(s: Record, req: Array, lists: Array, phases: Array, kv: Kv) -> bool
         return False
     if event and s.asks & ON_SELECT:
         return True
-    if event and s.asks & ON_ADMISSION and s.num_waiting > 1 and s.num_running < s.seat_limit:
+    free = free_for_queue(s, phases)
+    if event and s.asks & ON_ADMISSION and s.num_waiting > 1 and anyone_fits(s, req, kv, free):
         return True
-    displace = event and s.asks & ON_DISPLACE
+    displace = s.asks & ON_DISPLACE and next_up(s) != s.denied
     if not displace and not (s.asks & ON_REVIEW and review_is_due(s, req, lists)):
         return False
-    free = free_for_queue(s, phases)
     budget = s.max_num_batched_tokens - s.num_decodes
-    blocked = prefills_held(s) or not head_fits(s, req, kv, free, budget)
-    if displace and not blocked:
-        s.event = 1  # whoever is first then has not been asked about
-    return blocked
+    return prefills_held(s) or not head_fits(s, req, kv, free, budget)
 
 
 @kernel
@@ -244,7 +244,8 @@ def offer(
         r.shared_blocks = kv[KV_SHARED][i]
         r.hold = NONE
     join_queue(s, req, i, False)
-    s.event = 1
+    event = s.event
+    s.event = max(s.event, 1)
     if s.phase == IDLE:
         s.phase = BOUNDARY
         s.stage = OPEN
@@ -257,6 +258,7 @@ def offer(
     if j == s.k:
         return 0.0
     if not could_matter(s, req, lists, phases, kv, i, j):
+        s.event = event
         j = until_review(s, req, lists, j)
         if j == s.k:
             return 0.0
@@ -269,16 +271,18 @@ def could_matter(
     s: Record, req: Array, lists: Array, phases: Array, kv: Kv, i: int, j: int
 ) -> bool:
     """Whether the arrival of request i could change the batch at boundary j of the span."""
-    if s.asks & (ON_DISPLACE | ON_SELECT) or s.prefill_interval > 1:
-        return True
-    if s.asks & ON_ADMISSION and s.num_running < s.seat_limit:
-        return True
-    if next_up(s) != i and not s.long_adaptive:
-        return False  # behind a head that stays blocked while the batch only grows
-    if s.prefix_caching and head_may_hit_more(s, req, lists, kv):
+    if s.asks & ON_SELECT or s.prefill_interval > 1:
         return True
     decodes_before = j - (s.batching == PREFILL_FIRST)
     free = s.free_blocks - blocks_taken(s, phases, decodes_before)
+    if s.asks & ON_ADMISSION:  # another one may be ranked first
+        return anyone_fits(s, req, kv, free)
+    if next_up(s) != i and not s.long_adaptive:
+        return False  # behind a head that stays blocked while the batch only grows
+    if s.asks & ON_DISPLACE:
+        return True
+    if s.prefix_caching and head_may_hit_more(s, req, lists, kv):
+        return True
     return bool(could_be_admitted(s, req, kv, free, long_threshold(s)))
 
 

@@ -58,8 +58,10 @@ REQUEST = np.dtype(
         ("target_tokens", "i8"),  # output tokens at which it ends
         ("computed_tokens", "i8"),  # stale while decoding
         ("offset", "i8"),
+        ("dropped_tokens", "i8"),  # of its KV, by compression
         ("limit_n", "i8"),  # iteration count at which it is scheduled no more
         ("answer_n", "i8"),  # ... at which the first answer token is out, or NEVER
+        ("review_n", "i8"),  # ... at which its scheduler is asked about it (`review_tokens`)
         ("last_token_s", "f8"),  # kept only while stalled or preempted
         ("lost_since_s", "f8"),  # start of the open interval lost to preemption, or NaN
         ("evicted_n", "i8"),  # iterations decided when it last lost its seat
@@ -68,7 +70,6 @@ REQUEST = np.dtype(
         # What its scheduler said of it.
         ("rank", "f8"),
         ("review_tokens", "i8"),  # output tokens at which the scheduler is asked again, or NEVER
-        ("review_n", "i8"),  # ... as an iteration, while it decodes
         ("review_s", "f8"),  # time at which it is asked again, or infinite
         ("reserve_tokens", "i8"),  # KV an admission must find room for, besides that of others
         ("queued_since_s", "f8"),
@@ -78,7 +79,6 @@ REQUEST = np.dtype(
         ("heap_previous", "i8"),
         # Where its KV is while it waits: nowhere, on the GPU, or in host memory.
         ("keeps", "i1"),
-        ("dropped_tokens", "i8"),  # of its KV, by compression
         *HOLDER_FIELDS,
         ("cached_tokens", "i8"),  # found in the prefix cache at its first admission
         ("lost_tokens", "i8"),  # KV that it had when it last lost all of it

@@ -100,7 +100,11 @@ STATE = np.dtype(
         ("transfer_s", "f8"),  # that moving and compressing KV takes, spent by the next iteration
         ("next_review_n", "i8"),  # earliest review_n of decoding requests; -1 = unknown
         ("next_review_s", "f8"),
-        ("event", "i1"),  # somebody came, left or was put off since the scheduler was last asked
+        (
+            "event",
+            "i1",
+        ),  # since the scheduler was last asked, somebody came: 1; left, or was put off: 2
+        ("denied", "i8"),  # the first of the queue, if nobody makes way for it, and nobody has left
         ("num_decodes", "i8"),
         ("num_stalled", "i8"),
         ("num_ending", "i8"),  # running, but their last token is in flight
@@ -273,7 +277,7 @@ def allocate(
     s["kv_budget_frac"] = config.kv_budget_frac
     s["compression_interval"] = config.kv_compression_interval
     s["compression_token_s"] = config.kv_compression_token_s
-    s["wait_head"] = s["wait_tail"] = s["heap_root"] = s["victim"] = NONE
+    s["wait_head"] = s["wait_tail"] = s["heap_root"] = s["victim"] = s["denied"] = NONE
     s["next_limit_n"] = s["next_answer_n"] = s["next_knee_n"] = s["next_review_n"] = -1
     s["next_review_s"] = np.inf
     s["last_prefill_n"] = -config.prefill_schedule_interval

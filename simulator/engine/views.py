@@ -25,6 +25,8 @@ class RequestView:
     until the method that it was handed to returns.
     """
 
+    __slots__ = ("_facts", "_predicted", "_seen", "_state", "_table", "ids")
+
     def __init__(
         self, ids: Ints, facts: RequestFacts, table: np.ndarray, state: np.ndarray
     ) -> None:

@@ -9,8 +9,7 @@ be.
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,24 +27,27 @@ EPOCH_S = 1e9
 """Longer than any run (seconds): a rank less this comes before all others, plus this after them."""
 
 
-def has_come(time_s: ArrayLike, now_s: float) -> np.ndarray:
+def has_come(time_s: np.ndarray, now_s: float) -> np.ndarray:
     """Whether times (seconds) have come; False where one is NaN.
 
     With the clock's tolerance, as a review may be due so much before its time.
     """
-    return np.asarray(time_s, dtype=np.float64) <= now_s + 1e-9 * now_s + 1e-12
+    return np.asarray(time_s <= now_s + 1e-9 * now_s + 1e-12)
 
 
-class Action(IntEnum):
-    """What becomes of a running request that the scheduler was asked about."""
+class Action:
+    """What becomes of a running request that the scheduler was asked about.
 
-    KEEP = 0
+    Plain numbers: NumPy takes several microseconds to look at one of an enum.
+    """
+
+    KEEP: Final = 0
     """It keeps its seat."""
-    PARK = 1
+    PARK: Final = 1
     """It gives up its seat and keeps its KV cache."""
-    RECOMPUTE = 2
+    RECOMPUTE: Final = 2
     """It gives up its seat, and its KV cache is computed again later."""
-    OFFLOAD = 3
+    OFFLOAD: Final = 3
     """It gives up its seat, and its KV cache goes to host memory, as far as there is room."""
 
 
@@ -56,9 +58,10 @@ class Scheduler(Policy):
     it returns one value a request, a single value stands for all of them.
     """
 
-    rank_changes: ClassVar[Literal["never", "running", "always"]] = "never"
-    """When a rank must be asked for: at the arrival only; also when a request that ran goes back to
-    the queue; or for all that wait, together, whenever one of several could be admitted."""
+    rank_changes: ClassVar[Literal["never", "requeued", "running", "always"]] = "never"
+    """When a rank must be asked for. `never`: only at the arrival. `requeued`: also when a request
+    goes back to the queue. `running`: and of those that run, when one must be preempted. `always`:
+    of all that wait, together, whenever one of several could be admitted."""
 
     reviews_on: ClassVar[frozenset[Literal["phase_change"]]] = frozenset()
     """`phase_change`: a review is due when a request has given its first answer token."""
@@ -70,8 +73,8 @@ class Scheduler(Policy):
     """What it says of a request at its arrival follows from that request alone, whatever else there
     is. It may then be asked about many at once, before they arrive: `now_s` is float64[k]."""
 
-    when_displaced: ClassVar[Action] = Action.RECOMPUTE
-    """What becomes of a running request that `displace` or `select` pushes out."""
+    when_displaced: ClassVar[int] = Action.RECOMPUTE
+    """The `Action` for a running request that `displace` or `select` pushes out."""
 
     work_conserving: ClassVar[bool] = True
     """Whether no seat is left empty while the first of the queue would fit: false of one that

@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import Field
 
 from simulator.schedulers.base import SCHEDULERS, Action, Scheduler, has_come
-from simulator.schedulers.levels import left_at, level_of, level_that_holds
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -37,9 +36,9 @@ class Mlfq(Scheduler):
     )
     foresees: ClassVar[bool] = True
     rank_changes: ClassVar = "running"
-    when_displaced: ClassVar[Action] = Action.PARK
+    when_displaced: ClassVar[int] = Action.PARK
 
-    quantum_tokens: Annotated[int, Field(ge=1)] = 256
+    quantum_tokens: Annotated[int, Field(ge=1)] = 1024
     """Quantum of the highest level (output tokens)."""
 
     levels: Annotated[int, Field(ge=1, le=40)] = 8
@@ -52,48 +51,52 @@ class Mlfq(Scheduler):
     """Wait (seconds) after which a request is back at the highest level."""
 
     def start(self, facts: RequestFacts, config: EngineConfig) -> None:
-        """Nobody has starved."""
-        self._restart = np.zeros(len(facts), dtype=np.int32)  # 1 + tokens given by then; 0: none
+        """All at the level that they join, at the start of its quantum."""
+        self._quanta = np.append(self.quantum_tokens * 2.0 ** np.arange(self.levels), np.inf)
+        self._ends = self._quanta[1 : self.levels]
+        prompt = self.prompt_weight * facts.prompt_tokens
+        joined = self._quanta[:-2].searchsorted(prompt)
+        # With the output tokens this makes a request's mark: its level ends where the mark is the
+        # quantum of the next level.
+        self._base = (self._quanta[joined] + prompt).astype(np.float32)
 
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """The level. Those who have starved by now are taken up first."""
-        starved = ~view.running & has_come(view.queued_since_s + self.starvation_s, now_s)
-        if starved.any():
-            self._restart[view.ids[starved]] = 1 + view.generated_tokens[starved]
-        return self._level(*self._service(view))
+        starved = has_come(view.queued_since_s + self.starvation_s, now_s)
+        if np.count_nonzero(starved):
+            starved &= ~view.running
+            self._base[view.ids[starved]] = self.quantum_tokens - view.generated_tokens[starved]
+        return self._level(self._mark(view))
 
     def displace(self, candidate: RequestView, running: RequestView, now_s: float) -> int | None:
         """The last to have arrived of those at the lowest level."""
-        level = np.asarray(self.rank(running, now_s))
-        last = int(np.lexsort((running.arrival_s, level))[-1])
-        return last if level[last] > np.asarray(self.rank(candidate, now_s))[0] else None
+        level = self._level(self._mark(running))
+        lowest = level[level.argmax()]
+        if lowest <= self._level(self._mark(candidate))[0]:
+            return None
+        places = np.flatnonzero(level == lowest)
+        return int(places[np.argmax(running.arrival_s[places])])
 
     def review_tokens(self, view: RequestView, now_s: float) -> ArrayLike:
         """What is left of the quantum."""
-        service, quantum = self._service(view)
-        level = level_of(service, quantum)
-        last = self._level(service, quantum) == self.levels - 1
-        return np.where(last, np.inf, left_at(level, service, quantum))
+        mark = self._mark(view)
+        return np.asarray(self._quanta[1 + self._level(mark)] - mark)
 
     def review_at(self, view: RequestView, now_s: float) -> ArrayLike:
         """When a waiting request starves."""
-        return np.where(view.running, np.inf, view.queued_since_s + self.starvation_s)
+        starves_s = view.queued_since_s + self.starvation_s
+        starves_s[view.running] = np.inf
+        return starves_s
 
     def on_review(self, view: RequestView, now_s: float) -> ArrayLike:
         """Its quantum is used up: it waits at the next level if anybody there comes before."""
         return Action.PARK
 
-    def _service(self, view: RequestView) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens of service since it joined, and the quantum of the level that it joined."""
-        prompt = np.asarray(self.prompt_weight * view.prompt_tokens, dtype=np.float64)
-        restart = self._restart[view.ids]
-        fresh = restart == 0
-        joined = np.where(fresh, level_that_holds(prompt, self.quantum_tokens), 0.0)
-        service = np.where(
-            fresh, prompt + view.generated_tokens, view.generated_tokens + 1 - restart
-        )
-        return service, self.quantum_tokens * np.exp2(joined)
+    def _mark(self, view: RequestView) -> np.ndarray:
+        """Service in tokens, plus the quantum of the level that was joined (float64[k])."""
+        mark = view.generated_tokens.astype(np.float64)
+        mark += self._base[view.ids]
+        return mark
 
-    def _level(self, service: np.ndarray, quantum: np.ndarray) -> np.ndarray:
-        joined = np.log2(quantum / self.quantum_tokens)
-        return np.minimum(joined + level_of(service, quantum), self.levels - 1)
+    def _level(self, mark: np.ndarray) -> np.ndarray:
+        return self._ends.searchsorted(mark, side="right")

@@ -37,7 +37,7 @@ class PhaseAware(Scheduler):
     foresees: ClassVar[bool] = True
     rank_changes: ClassVar = "running"
     reviews_on: ClassVar = frozenset({"phase_change"})
-    when_displaced: ClassVar[Action] = Action.PARK
+    when_displaced: ClassVar[int] = Action.PARK
 
     quantum_tokens: Annotated[int, Field(ge=1)] = 512
     """Thinking tokens of a turn."""

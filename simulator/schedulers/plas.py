@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import Field
 
 from simulator.schedulers.base import SCHEDULERS, Action, Scheduler, has_come
-from simulator.schedulers.levels import left_at, level_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -38,7 +37,7 @@ class Plas(Scheduler):
         " arXiv:2502.13965 (PLAS)"
     )
     rank_changes: ClassVar = "running"
-    when_displaced: ClassVar[Action] = Action.PARK
+    when_displaced: ClassVar[int] = Action.PARK
 
     program: Literal["session", "query"] = "session"
     """Whose service counts; a query outside of sessions is a program of its own."""
@@ -68,6 +67,8 @@ class Plas(Scheduler):
         )
         self._program = np.unique(single, return_inverse=True)[1]
         self._service = np.zeros(self._program.max(initial=-1) + 1)
+        ends = self.quantum_tokens * (2.0 ** np.arange(1, self.levels) - 1.0)
+        self._ends = np.append(ends, np.inf)  # service at which a program leaves each level
         self._first_until = np.zeros(len(facts), dtype=np.int32)  # output tokens, of the starved
 
     def on_progress(self, view: RequestView, tokens: np.ndarray) -> None:
@@ -79,7 +80,7 @@ class Plas(Scheduler):
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """The level. Those who have starved by now are taken up first."""
         starved = ~view.running & has_come(view.queued_since_s + self.starvation_s, now_s)
-        if starved.any():
+        if np.count_nonzero(starved):
             until = view.generated_tokens[starved] + self.quantum_tokens
             self._first_until[view.ids[starved]] = until
         return np.where(
@@ -89,15 +90,17 @@ class Plas(Scheduler):
     def displace(self, candidate: RequestView, running: RequestView, now_s: float) -> int | None:
         """The last to have arrived of those at the lowest level."""
         level = np.asarray(self.rank(running, now_s))
-        last = int(np.lexsort((running.arrival_s, level))[-1])
-        return last if level[last] > np.asarray(self.rank(candidate, now_s))[0] else None
+        lowest = level.max()
+        if lowest <= np.asarray(self.rank(candidate, now_s))[0]:
+            return None
+        places = np.flatnonzero(level == lowest)
+        return int(places[np.argmax(running.arrival_s[places])])
 
     def review_tokens(self, view: RequestView, now_s: float) -> ArrayLike:
         """Until the program sinks a level, if only this request runs; or the starved one's turn."""
-        level = self._level(view)
-        left = left_at(level, self._service[self._program[view.ids]], self.quantum_tokens)
         turn = self._first_until[view.ids] - view.generated_tokens
-        return np.where(turn > 0, turn, np.where(level == self.levels - 1, np.inf, left))
+        left = self._ends[self._level(view)] - self._service[self._program[view.ids]]
+        return np.where(turn > 0, turn, left)
 
     def review_at(self, view: RequestView, now_s: float) -> ArrayLike:
         """When a waiting request starves."""
@@ -109,4 +112,4 @@ class Plas(Scheduler):
 
     def _level(self, view: RequestView) -> np.ndarray:
         service = self._service[self._program[view.ids]]
-        return np.minimum(level_of(service, self.quantum_tokens), self.levels - 1)
+        return self._ends[:-1].searchsorted(service, side="right")

@@ -36,7 +36,7 @@ class Qoe(Scheduler):
         "Andes: Liu et al., Defining and enhancing quality-of-experience in LLM-based text"
         " streaming services, arXiv:2404.16283 (greedy packing, preemption cap)"
     )
-    when_displaced: ClassVar[Action] = Action.PARK
+    when_displaced: ClassVar[int] = Action.PARK
 
     ttft_s: Annotated[float, Field(ge=0.0)] = 1.0
     """When the first token is expected (seconds from the arrival)."""

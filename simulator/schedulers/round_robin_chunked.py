@@ -32,7 +32,7 @@ class RoundRobinChunked(Scheduler):
         " PASCAL, arXiv:2602.11530"
     )
     foresees: ClassVar[bool] = True
-    rank_changes: ClassVar = "running"
+    rank_changes: ClassVar = "requeued"
 
     quantum_tokens: Annotated[int, Field(ge=1)] = 1024
     """Thinking tokens of a turn."""

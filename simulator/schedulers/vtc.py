@@ -37,6 +37,7 @@ class Vtc(Scheduler):
         "VTC: Sheng et al., Fairness in serving large language models, arXiv:2401.00588"
         " (algorithm 2)"
     )
+    foresees: ClassVar[bool] = True
     rank_changes: ClassVar = "always"
 
     prompt_weight: Annotated[float, Field(ge=0.0)] = 1.0
@@ -54,43 +55,48 @@ class Vtc(Scheduler):
 
     def on_progress(self, view: RequestView, tokens: np.ndarray) -> None:
         """Charge clients for tokens, and for prompts of requests that have got a seat."""
-        client, fresh = view.client_id, ~self._charged[view.ids]
-        cost = self.output_weight * tokens + self.prompt_weight * np.where(
-            fresh, view.prompt_tokens, 0
-        )
-        self._counter += np.bincount(client, weights=cost, minlength=len(self._counter))
-        if fresh.any():
+        clients = len(self._counter)
+        client = view.client_id.astype(np.intp)
+        cost = tokens.astype(np.float64)
+        cost *= self.output_weight
+        fresh = ~self._charged[view.ids]
+        if np.count_nonzero(fresh):
+            cost[fresh] += self.prompt_weight * view.prompt_tokens[fresh]
             self._charged[view.ids[fresh]] = True
             self._last_seated = int(client[fresh][-1])
+        self._counter += np.bincount(client, cost, clients)
 
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """The counter as it will stand when the client's earlier waiting requests have seats."""
-        client = view.client_id
+        client = view.client_id.astype(np.intp)
         self._lift(client, self._waited[view.ids])
         self._waited[view.ids] = True
-        order = np.lexsort((view.ids, view.arrival_s, client))
-        owed = self.prompt_weight * np.where(self._charged[view.ids], 0, view.prompt_tokens)[order]
-        before = np.cumsum(owed) - owed
-        sorted_client = client[order]
-        opens = np.flatnonzero(np.diff(sorted_client, prepend=-1))
-        before -= np.repeat(before[opens], np.diff(opens, append=len(order)))
+        owed = view.prompt_tokens.astype(np.float64)
+        owed *= self.prompt_weight
+        owed[self._charged[view.ids]] = 0.0
+        order = np.lexsort((view.arrival_s, client))
+        client, owed = client[order], owed[order]
+        before = owed.cumsum()
+        before -= owed
+        before -= before[client.searchsorted(client)]
+        before += self._counter[client]
         ranks = np.empty(len(order))
-        ranks[order] = self._counter[sorted_client] + before
+        ranks[order] = before
         return ranks
 
     def victim(self, running: RequestView, now_s: float) -> int:
         """The last seated request of the running client with the highest counter."""
         counter = self._counter[running.client_id]
-        return int(np.flatnonzero(counter == counter.max())[-1])
+        return len(counter) - 1 - int(counter[::-1].argmax())
 
     def _lift(self, client: np.ndarray, waited: np.ndarray) -> None:
-        if waited.all():
+        """Clients of whom nobody has waited since the last look have come back."""
+        if np.count_nonzero(waited) == len(waited):
             return
-        backlogged = np.unique(client[waited])
-        back = np.setdiff1d(client, backlogged)
-        least = (
-            self._counter[backlogged].min()
-            if len(backlogged)
-            else (self._counter[self._last_seated])
-        )
-        self._counter[back] = np.maximum(self._counter[back], least)
+        backlogged = np.zeros(len(self._counter), dtype=bool)
+        backlogged[client[waited]] = True
+        back = client[~backlogged[client]]
+        if len(back):
+            kept = self._counter[backlogged]
+            least = kept.min() if len(kept) else self._counter[self._last_seated]
+            self._counter[back] = np.maximum(self._counter[back], least)
