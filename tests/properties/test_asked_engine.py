@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simulator.schedulers import Action, Scheduler
+from tests.properties.test_scheduling_engine import shared_prompts
 from tests.properties.test_span_engine import check_spans_and_iterations, configs, costs, workloads
 
 METHODS = (
@@ -131,6 +132,14 @@ def engines(draw):
     if options["batching"] == "prefill_first":
         options["enable_chunked_prefill"] = False
         options["max_num_batched_tokens"] = max(config.max_num_batched_tokens, config.max_model_len)
+    one_group = (config.kv_groups_full, config.kv_groups_window) == (1, 0)
+    if one_group and options["batching"] != "static":
+        options["enable_prefix_caching"] = draw(st.booleans())
+    compresses = options["preemption"] != "checkpoint" and config.window_tokens == 0
+    if compresses and not options.get("enable_prefix_caching"):
+        options |= draw(st.sampled_from([{}, {"kv_budget_tokens": 12}, {"kv_budget_frac": 0.4}]))
+        options["kv_compression_interval"] = draw(st.sampled_from([1, 4, 9]))
+        options["kv_compression_token_s"] = draw(st.sampled_from([0.0, 1e-4]))
     return dataclasses.replace(config, **options)
 
 
@@ -139,6 +148,8 @@ def engines(draw):
 def test_whatever_a_scheduler_decides(data):
     config = data.draw(engines())
     load = data.draw(workloads(config.max_model_len))
+    if config.enable_prefix_caching:
+        load = data.draw(shared_prompts(load))
     kind = data.draw(meddlers())
     made = []
 
