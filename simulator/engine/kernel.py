@@ -276,7 +276,7 @@ def could_matter(
     decodes_before = j - (s.batching == PREFILL_FIRST)
     free = s.free_blocks - blocks_taken(s, phases, decodes_before)
     if s.asks & ON_ADMISSION:  # another one may be ranked first
-        return anyone_fits(s, req, kv, free)
+        return bool(s.asks & ON_DISPLACE) or anyone_fits(s, req, kv, free)
     if next_up(s) != i and not s.long_adaptive:
         return False  # behind a head that stays blocked while the batch only grows
     if s.asks & ON_DISPLACE:

@@ -14,6 +14,8 @@ from simulator.schedulers import Action, Scheduler
 from tests.properties.test_scheduling_engine import shared_prompts
 from tests.properties.test_span_engine import check_spans_and_iterations, configs, costs, workloads
 
+ACTIONS = (Action.KEEP, Action.PARK, Action.RECOMPUTE, Action.OFFLOAD)
+
 METHODS = (
     "victim",
     "displace",
@@ -83,7 +85,7 @@ class Meddler:
 
     def on_review(self, view, now_s):
         self.note("on_review", view, now_s)
-        return self.hash(view, 6) % len(Action) if self.meddles() else Action.KEEP
+        return self.hash(view, 6) % len(ACTIONS) if self.meddles() else Action.KEEP
 
     def reserve_tokens(self, view):
         self.note("reserve_tokens", view, 0.0)
@@ -111,7 +113,7 @@ def meddlers(draw):
     body["rank_changes"] = draw(st.sampled_from(["never", "running", "always"]))
     phases = {"phase_change"} if "on_review" in methods and draw(st.booleans()) else set()
     body["reviews_on"] = frozenset(phases)
-    body["when_displaced"] = draw(st.sampled_from(list(Action)[1:]))
+    body["when_displaced"] = draw(st.sampled_from(ACTIONS[1:]))
     body["seed"] = draw(st.integers(0, 1000))
     return type("Meddling", (Scheduler,), body)
 
