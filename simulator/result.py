@@ -45,7 +45,9 @@ class Result:
 
     @cached_property
     def queries(self) -> pd.DataFrame:
-        """One row per query, see `metrics.latency.query_table`."""
+        """One row per query: `metrics.latency.query_table`, or `metrics.replies.reply_table`."""
+        if self.record.replies is not None:
+            return self.record.replies
         return query_table(self.record.requests)
 
     @property

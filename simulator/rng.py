@@ -11,8 +11,9 @@ arrivals "arrival_states"; of sessions "turns", "steps", "tool_call", "tool_resu
 "difficulty_label". The entity is the class (or client) the draws belong to; the index counts its
 queries, of sessions some their requests, of predictors its requests; routers have no entity and
 count the rows of the run. Of the quality model "correct" (attempts at a query, by sample) and
-"problem" (difficulties the workload does not tell). In "calibration" the entity is a part of an iteration and the
-index counts draws of the ensemble.
+"problem" (difficulties the workload does not tell). In "bootstrap" nothing is
+counted. In "calibration" the entity is a part of an
+iteration and the index counts draws of the ensemble.
 """
 
 from __future__ import annotations

@@ -33,6 +33,8 @@ from simulator.metrics.window import Window, by_requests, by_seconds
 from simulator.notes import pool_notes, traffic_notes, workload_notes
 from simulator.predictors import Predictor, Reordered
 from simulator.simulation import Simulation
+from simulator.spending import spending_plan
+from simulator.strategies.plan import Plan
 from simulator.traffic import generate, sample
 from workloads.batch import RequestBatch
 
@@ -77,8 +79,14 @@ def simulate(
         if len(more) == known:  # there is no more of it
             break
         batch, known = more, len(more)
+        plan = spending_plan(experiment, batch)
+        queries = batch
+        if plan is not None:
+            batch = plan.requests
         predictor.start(truth_of(batch), experiment.seed)
         facts = facts_of(batch, slo, predictor)
+        if plan is not None:  # a query's requests are for its router what a session's are
+            facts = replace(facts, session_id=plan.query)
         accepted = np.ones(len(batch), dtype=bool)
         if batch.closed_loop is not None or batch.has_followers:
             outcome = serve(
@@ -94,7 +102,9 @@ def simulate(
             guesses = Reordered(predictor, outcome.rows)
             facts = facts_of(batch, slo, guesses, origin=outcome.rows)
             unsent = known - len(batch)
-        window = _window(experiment, batch)
+        window = _window(experiment, batch if plan is None else queries)
+        if plan is not None:  # a query is measured whole, or not at all
+            window = replace(window, measured=window.measured[plan.query])
         drain_s, last_s = experiment.measure.drain_s, window.last_arrival_s(batch.arrival_s)
         serve_with = partial(
             serve,
@@ -104,6 +114,7 @@ def simulate(
             router=experiment.router,
             admission=experiment.admission,
             seed=experiment.seed,
+            plan=plan,
             timeline_interval_s=experiment.timeline_interval_s,
             until_s=math.inf if drain_s is None else last_s + drain_s,
             check_integrity=check_integrity,
@@ -154,6 +165,7 @@ def serve(
     router: RouterSettings = _ROUND_ROBIN,
     admission: AdmissionSettings = _ADMIT_ALL,
     seed: int = 0,
+    plan: Plan | None = None,
     timeline_interval_s: float | None = None,
     until_s: float = math.inf,
     progress: Progress | None = None,
@@ -162,8 +174,8 @@ def serve(
     """Let pools serve the requests of `batch`, and measure in `window` (None: all of it).
 
     `plans` come from `plan_of`, `facts` from `facts_of` (None: nothing is known of classes and
-    clients, and nothing predicted). `seed` addresses the router's luck. The run ends at `until_s`
-    (seconds) at the latest.
+    clients, and nothing predicted). `seed` addresses the router's luck. `plan`: whose requests
+    those of `batch` are. The run ends at `until_s` (seconds) at the latest.
     """
     if window is None:
         window = Window(0.0, math.inf, np.ones(len(batch), dtype=bool))
@@ -192,11 +204,12 @@ def serve(
         marks_s=window.marks_s,
         itl_span_s=(window.start_s, last_s),
         closed_loop=batch.closed_loop,
-        sessions=batch.sessions,
+        sessions=batch.sessions if plan is None else None,
         segments=batch.segments,
         facts=facts,
         admission=gate,
         seed=seed,
+        plan=plan,
         check_integrity=check_integrity,
     )
     return cluster.run(window_end_s=window.end_s, until_s=until_s, progress=progress)

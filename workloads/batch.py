@@ -91,7 +91,8 @@ class RequestBatch:
 
     arrival_s: float64[n], seconds from the start of the run, non-decreasing. Of a request that
     waits for another one's answer it is the earliest that is possible, with nothing served yet.
-    prompt_tokens, thinking_tokens, answer_tokens: int64[n]; at least 1, 0 and 1.
+    prompt_tokens, thinking_tokens, answer_tokens: int64[n]; a prompt has at least 1, and so have
+    thinking and answer together.
     max_tokens: int64[n], cap on thinking + answer tokens, 0 for none.
     class_id, client_id: int32[n], indices into `class_names` and `client_names`.
     difficulty: float64[n] in [0, 1] of the query behind each request, NaN where unknown.
@@ -132,7 +133,7 @@ class RequestBatch:
             "arrival_s": (self.arrival_s, np.float64, 0),
             "prompt_tokens": (self.prompt_tokens, np.int64, 1),
             "thinking_tokens": (self.thinking_tokens, np.int64, 0),
-            "answer_tokens": (self.answer_tokens, np.int64, 1),
+            "answer_tokens": (self.answer_tokens, np.int64, 0),
             "max_tokens": (self.max_tokens, np.int64, 0),
             "class_id": (self.class_id, np.int32, 0),
         }
@@ -141,6 +142,8 @@ class RequestBatch:
                 raise ValueError(f"{name}: expected {np.dtype(dtype)}{list(shape)}")
             if column.size and not column.min() >= least:
                 raise ValueError(f"{name}: values must be at least {least}")
+        if ((self.thinking_tokens == 0) & (self.answer_tokens == 0)).any():
+            raise ValueError("answer_tokens: a request generates at least 1 token")
         if not np.isfinite(self.arrival_s).all() or np.any(np.diff(self.arrival_s) < 0):
             raise ValueError("arrival_s: times must be finite and non-decreasing")
         if self.class_id.size and self.class_id.max() >= len(self.class_names):

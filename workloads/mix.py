@@ -80,6 +80,17 @@ class MixWorkload(DrawnWorkload):
             class_priority={name: each.priority for name, each in classes if each.priority},
         )
 
+    def attempt(
+        self, seed: int, batch: RequestBatch, number: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lengths of attempt `number`; see `Workload.attempt`."""
+        thinking, answer = np.empty((2, len(batch)), dtype=np.int64)
+        for k, name in enumerate(batch.class_names):
+            own = batch.class_id == k
+            drawn = self.classes[name].draw(seed, name, int(own.sum()), sample=number)
+            thinking[own], answer[own] = drawn.thinking_tokens, drawn.answer_tokens
+        return thinking, answer
+
     def _starts(self, seed: int, duration_s: float | None) -> dict[str, NDArray[np.float64]]:
         """When the queries, or sessions, of each class start."""
         starts_s = {

@@ -18,6 +18,9 @@ from workloads.laws.ratio import RatioLaw, split_output
 from workloads.lengths import ConstantLength, LengthLaw
 from workloads.schema import Section
 
+WITHIN_PROBLEM_SIGMA = 0.3
+"""Standard deviation of the logarithm of thinking lengths of attempts at one problem."""
+
 CHUNK_ROWS = 1 << 18  # bounds the memory of the uniforms, four to a row
 
 
@@ -71,7 +74,7 @@ class QueryLaws(Section):
     output_tokens: LengthLaw | None = None
     thinking_ratio: RatioLaw | None = None
     correlation: Correlation = Correlation()
-    within_problem_sigma: float = Field(0.3, ge=0, le=10)
+    within_problem_sigma: float = Field(WITHIN_PROBLEM_SIGMA, ge=0, le=10)
     difficulty: Difficulty | None = None
     shared_prefix_tokens: int = Field(0, ge=0, le=MAX_TOKENS)
     max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)

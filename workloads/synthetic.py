@@ -72,6 +72,13 @@ class SyntheticWorkload(QueryLaws, DrawnWorkload):
             closed_loop=self.arrivals.clients(seed, self.class_name, len(batch)),
         )
 
+    def attempt(
+        self, seed: int, batch: RequestBatch, number: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lengths of attempt `number`; see `Workload.attempt`."""
+        drawn = self.draw(seed, self.class_name, len(batch), sample=number)
+        return drawn.thinking_tokens, drawn.answer_tokens
+
 
 def draw_lengths(
     law: Law, seed: int, stream: str, entity: str, count: int, *, sample: int = 0

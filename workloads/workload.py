@@ -6,10 +6,14 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from simulator.errors import InputError, Problem
-from workloads.batch import MAX_REQUESTS, RequestBatch
+from simulator.rng import luck
+from workloads.batch import MAX_REQUESTS, MAX_TOKENS, RequestBatch
+from workloads.queries import WITHIN_PROBLEM_SIGMA
 from workloads.schema import Section
 
 
@@ -49,6 +53,23 @@ class Workload(Section):
         `base_dir` (or the current directory). Raises InputError for files that are missing or
         malformed, or if no request arrives.
         """
+
+    def attempt(
+        self, seed: int, batch: RequestBatch, number: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Thinking and answer tokens of attempt `number` at each query of `batch`, int64[n] each.
+
+        `batch` comes from `generate` with this seed, and holds attempt 0. Where no law says how
+        attempts at one problem spread, their thinking does by `WITHIN_PROBLEM_SIGMA`.
+        """
+        if number == 0:
+            return batch.thinking_tokens, batch.answer_tokens
+        from scipy.special import ndtri
+
+        drawn = luck(seed, "within_problem", "", len(batch), sample=number)
+        factor = np.exp(WITHIN_PROBLEM_SIGMA * ndtri(drawn))
+        thinking = np.minimum(np.rint(batch.thinking_tokens * factor), MAX_TOKENS)
+        return thinking.astype(np.int64), batch.answer_tokens
 
     def batches(
         self, seed: int, *, duration_s: float | None = None, base_dir: Path | None = None

@@ -12,8 +12,10 @@ from simpy.core import EmptySchedule, StopSimulation
 
 from simulator.admission import Admission
 from simulator.cluster.counts import count
+from simulator.cluster.desk import Desk
 from simulator.cluster.outcome import Outcome
 from simulator.cluster.pool import PoolPlan
+from simulator.cluster.replies import Replies
 from simulator.cluster.routing import Dispatcher, fleet_of
 from simulator.cluster.source import ClosedLoopSource, SessionSource, Source
 from simulator.cluster.stepping import RunningAhead
@@ -25,6 +27,7 @@ from simulator.errors import IntegrityError
 from simulator.facts import RequestFacts
 from simulator.prefix import PromptSegments
 from simulator.routers.base import Router
+from simulator.strategies.plan import Plan
 from workloads.batch import ClosedLoop, Sessions
 
 Progress = Callable[[float, int, int], None]
@@ -46,7 +49,8 @@ class Cluster:
     prompts share, and every replica knows it. Inter-token gaps of all replicas go into one
     histogram, in as many slices of `itl_span_s` as it has rows. `facts` is what policies know of
     the requests, None if nothing but their lengths of prompts and caps. `admission` has been
-    started, and is asked before the router is; None admits all. `seed` addresses the router's luck.
+    started, and is asked before the router is; None admits all. `seed` is for the router's luck.
+    `plan` says of which queries the requests are, whose strategies send them.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Cluster:
         facts: RequestFacts | None = None,
         admission: Admission | None = None,
         seed: int = 0,
+        plan: Plan | None = None,
         check_integrity: bool = False,
     ) -> None:
         self.clock = RunningAhead()
@@ -75,23 +80,23 @@ class Cluster:
             facts = RequestFacts.plain(requests["prompt_tokens"], requests["max_tokens"])
             facts = replace(facts, segments=segments)
         self.pools = tuple(pools)
-        self.pool_id = np.repeat(np.arange(len(pools)), [plan.num_replicas for plan in pools])
+        self.pool_id = np.repeat(np.arange(len(pools)), [each.num_replicas for each in pools])
         self._refused: dict[int, str] = {}
         self._last_departure_s: float | None = None
         self.replicas: list[Replica] = []
         states = np.zeros(len(self.pool_id), dtype=STATE)
-        block_size = max(plan.config.block_size for plan in self.pools)
+        block_size = max(each.config.block_size for each in self.pools)
         phases = np.zeros((len(self.pool_id), block_size), dtype=np.int64)
-        caching = [plan.config for plan in pools if plan.config.enable_prefix_caching]
+        caching = [each.config for each in pools if each.config.enable_prefix_caching]
         paths = {
             size: content_paths_of(requests, segments, size)
             for size in sorted({config.block_size for config in caching})
         }
-        for index, plan in enumerate(self.pools[k] for k in self.pool_id):
+        for index, each in enumerate(self.pools[k] for k in self.pool_id):
             replica = Replica(
                 self.clock,
-                plan.config,
-                plan.cost,
+                each.config,
+                each.cost,
                 requests,
                 index=index,
                 sample_interval_s=sample_interval_s,
@@ -99,11 +104,11 @@ class Cluster:
                 itl_span_s=itl_span_s,
                 itl=self.replicas[0].arrays.itl if index else None,
                 state=states[index : index + 1],
-                phases=phases[index, : plan.config.block_size],
+                phases=phases[index, : each.config.block_size],
                 segments=segments,
-                scheduler=plan.scheduler(),
+                scheduler=each.scheduler(),
                 facts=facts,
-                paths=paths.get(plan.config.block_size),
+                paths=paths.get(each.config.block_size),
                 check_integrity=check_integrity,
             )
             self.replicas.append(replica)
@@ -116,7 +121,10 @@ class Cluster:
             requests,
             states,
             phases,
+            pool=None if plan is None else plan.pool,
         )
+        self._plan = plan
+        self._desk: Desk | None = None
         self._left: int | None = None  # measured requests that are waited for
         self._waiting_source: ClosedLoopSource | SessionSource | None = None
         arrival_s = requests["arrival_s"]
@@ -126,10 +134,23 @@ class Cluster:
             )
         elif sessions is not None and (sessions.after >= 0).any():
             self._waiting_source = SessionSource(self.clock, arrival_s, sessions, self._submit)
+        elif plan is not None and plan.needs_processes:
+            self._measured = np.zeros(len(plan.queries), dtype=bool)
+            self._measured[plan.query] = requests["measured"] == 1
+            self._desk = Desk(
+                self.clock,
+                requests,
+                plan,
+                self.pool_id,
+                self._submit,
+                self._withdraw,
+                self._answered,
+            )
         else:
             Source(self.clock, arrival_s, self._submit)
         watches = admission is not None and admission.watches_answers
-        if watches or self._waiting_source is not None or self._router_listens:
+        waits = self._waiting_source is not None or self._desk is not None
+        if watches or waits or self._router_listens:
             self._listen()
         else:
             self.clock.hold(self.replicas, states, requests, check_integrity)
@@ -142,9 +163,17 @@ class Cluster:
                 self._admission.admitted(i, self.clock.now)
         if reason is not None:
             self._refused[i] = reason
-            if self._left is not None:
+            if self._left is not None and self._desk is None:
                 self._leave(int(self.requests["measured"][i]), self.clock.now)
         return reason is None
+
+    def _withdraw(self, i: int) -> None:
+        self.replicas[self.requests["replica"][i]].cancel(i)
+
+    def _answered(self, query: int, time_s: float) -> None:
+        """A query has come to its end."""
+        if self._left is not None:
+            self._leave(int(self._measured[query]), time_s)
 
     def _turned_away(self, i: int) -> str | None:
         """Why admission control rejects request i, which is then marked as rejected."""
@@ -187,7 +216,9 @@ class Cluster:
         times_s = self.requests["finish_s"][ids].tolist()
         if self._waiting_source is not None:
             self._waiting_source.answered(ids, times_s)
-        if self._left is not None:
+        if self._desk is not None:
+            self._desk.finished(ids, times_s)
+        elif self._left is not None:
             self._leave(int(self.requests["measured"][ids].sum()), max(times_s))
 
     def _leave(self, measured: int, time_s: float) -> None:
@@ -243,11 +274,20 @@ class Cluster:
             states=np.concatenate([each.state for each in arrays]),
             samples=[each.samples[: each.state[0]["num_samples"]] for each in arrays],
             marks=np.stack([each.marks for each in arrays]),
+            replies=self._replies(),
             itl=arrays[0].itl,
             itl_edges_s=EDGES_S,
             end_s=end_s,
             wall_s=wall_s,
         )
+
+    def _replies(self) -> Replies | None:
+        """How the queries of a plan ended."""
+        if self._plan is None:
+            return None
+        if self._desk is not None:
+            return Replies(self._plan, self._desk.answer, self._desk.done_s)
+        return Replies.of_single_requests(self._plan, self.requests, self.pool_id)
 
     def _run_until(self, stop_s: float, tick: Callable[[float], None]) -> bool:
         """Process events up to `stop_s`; False if there were none left before it."""
@@ -270,9 +310,12 @@ class Cluster:
 
     def _watch_measured(self) -> bool:
         """From now on, stop when the last measured request leaves; False if none is left."""
-        awaited = UNDER_WAY if self._waiting_source is None else (NEW, *UNDER_WAY)
-        measured = self.requests["measured"] == 1
-        left = int(np.isin(self.requests["status"][measured], awaited).sum())
+        if self._desk is not None:
+            left = int((self._measured & np.isnan(self._desk.done_s)).sum())
+        else:
+            awaited = UNDER_WAY if self._waiting_source is None else (NEW, *UNDER_WAY)
+            measured = self.requests["measured"] == 1
+            left = int(np.isin(self.requests["status"][measured], awaited).sum())
         if left == 0:
             return False
         self._left = left

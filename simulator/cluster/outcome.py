@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.cluster.replies import Replies
 from simulator.engine.config import EngineConfig
 
 
@@ -20,7 +21,7 @@ class Outcome:
     one SAMPLE array a replica. `marks`: SAMPLE[replicas, marks]. `itl`: int64[slices + 1, bins],
     gaps between consecutive tokens of measured requests, the bins having the edges `itl_edges_s`;
     the last row is for tokens outside the window. Times in simulated seconds, `wall_s` in real
-    ones.
+    ones. `replies`: how queries ended, None if each is one request and nobody judges it.
     """
 
     pool_names: tuple[str, ...]
@@ -36,3 +37,4 @@ class Outcome:
     itl_edges_s: np.ndarray
     end_s: float
     wall_s: float
+    replies: Replies | None = None

@@ -45,7 +45,8 @@ def kv_capacity_tokens(config: EngineConfig) -> int:
 class Dispatcher:
     """Sends requests where the router says, and shows it no more than it may see.
 
-    A router that chooses a replica that is not there is an `IntegrityError`.
+    pool: int64[requests], index of the pool that each must go to, -1 for any; None: all may go
+    anywhere. A router that chooses a replica that is not there is an `IntegrityError`.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Dispatcher:
         requests: np.ndarray,
         states: np.ndarray,
         phases: np.ndarray,
+        pool: NDArray[np.int64] | None = None,
     ) -> None:
         self.router = router
         self._clock = clock
@@ -75,7 +77,11 @@ class Dispatcher:
         self._max_model_len = fleet.max_model_len
         # Requests that some replica could not serve, but another one could.
         some = (needed > fleet.max_model_len.min()) & (needed <= fleet.max_model_len.max())
+        self._pool = None if pool is None or len(fleet.pool_names) == 1 else pool
+        if self._pool is not None:
+            some |= self._pool >= 0
         self._restricted = some if some.any() else None
+        self._fleet_pool = fleet.pool
 
     def choose(self, request: int) -> int:
         """The replica that gets `request`."""
@@ -105,5 +111,9 @@ class Dispatcher:
             self._snapshots.count_in(request, replica)
 
     def _fitting(self, request: int) -> Snapshot:
-        """The replicas whose max_model_len `request` does not exceed."""
-        return self._view.only(np.flatnonzero(self._max_model_len >= self._needed_tokens[request]))
+        """The replicas that `request` may go to: of its pool, if they can serve it."""
+        fits = self._max_model_len >= self._needed_tokens[request]
+        if self._pool is not None and self._pool[request] >= 0:
+            there = self._fleet_pool == self._pool[request]
+            fits = there & fits if (there & fits).any() else there  # who refuses it says why
+        return self._view.only(np.flatnonzero(fits))

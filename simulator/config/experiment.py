@@ -22,6 +22,7 @@ from simulator.errors import InputError, Problem
 from simulator.predictors import PREDICTORS, Predictor
 from simulator.routers import ROUTERS, Router
 from simulator.schedulers import SCHEDULERS, Scheduler
+from simulator.strategies import STRATEGIES, Strategy
 from workloads.batch import MAX_REQUESTS
 from workloads.kinds import AnyWorkload
 from workloads.slo import Slo
@@ -192,6 +193,14 @@ class RouterSettings(PolicySettings):
     default = "round_robin"
 
 
+class StrategySettings(PolicySettings):
+    """How a query spends test-time compute. May be written as just the kind."""
+
+    registry = STRATEGIES
+    base = Strategy
+    default = "single"
+
+
 class Measure(_Settings):
     """Which part of the run the results describe, in seconds or in requests."""
 
@@ -247,6 +256,10 @@ class Experiment(_Settings):
     """What schedulers, routers and admission control are told of output lengths."""
     admission: AdmissionSettings = AdmissionSettings(kind="none")
     """Which requests are turned away at their arrival; they count against goodput."""
+    strategy: StrategySettings = StrategySettings(kind="single")
+    """How queries spend test-time compute (`ponder strategies`)."""
+    strategies: dict[str, StrategySettings] = {}
+    """The strategies of classes that have their own."""
     workload: AnyWorkload
     """The requests: drawn from laws, or read from a trace."""
     measure: Measure = Measure()
@@ -276,7 +289,8 @@ class Experiment(_Settings):
     def policy_files(self) -> list[Path]:
         """The files that policies come from, in the order in which the experiment names them."""
         schedulers = [pool.engine.scheduler for pool in self.pools.values()]
-        policies = (*schedulers, self.router, self.predictor, self.admission)
+        strategies = (self.strategy, *self.strategies.values())
+        policies = (*schedulers, self.router, self.predictor, self.admission, *strategies)
         paths = dict.fromkeys(policy.path for policy in policies)
         return [path for path in paths if path is not None]
 

@@ -71,14 +71,13 @@ def efficiency_summary(
     uses = [use for use in pools if use is not None]
     uses = uses if len(uses) == len(pools) else []
     gpu_s = sum(use.gpu_s for use in uses)
-    energies = [use.energy_j for use in uses if use.energy_j is not None]
-    energy_j = sum(energies) if gpu_s and len(energies) == len(uses) else None
+    joules = energy_j(pools)
 
     def share(part: float) -> float | None:
         return part / gpu_s if gpu_s else None
 
     def energy_per(count: float) -> float | None:
-        return energy_j / count if energy_j is not None and count else None
+        return joules / count if joules is not None and count else None
 
     return {
         "mbu": share(sum(use.memory_s for use in uses)),
@@ -88,3 +87,11 @@ def efficiency_summary(
         "energy_j_per_output_token": energy_per(output_tokens),
         "energy_j_per_completed_query": energy_per(completed_queries),
     }
+
+
+def energy_j(pools: Sequence[PoolUse | None]) -> float | None:
+    """Energy of all pools in the window, joules; None where that of one is not known."""
+    energies = [None if use is None else use.energy_j for use in pools]
+    known = [energy for energy in energies if energy is not None]
+    spent = sum(use.gpu_s for use in pools if use is not None)
+    return sum(known) if spent and len(known) == len(energies) else None

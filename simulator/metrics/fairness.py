@@ -48,7 +48,10 @@ def service_of_clients(record: RunRecord) -> FloatArray:
 def mean_tta_of_clients(record: RunRecord, queries: pd.DataFrame) -> FloatArray:
     """Mean time to answer of each client's measured queries that have one, seconds."""
     rows = queries[queries["measured"].to_numpy(bool) & queries["tta_s"].notna().to_numpy(bool)]
-    client = _codes(record.requests["client"].iloc[rows["query_id"].to_numpy(np.int64)])
+    if "client" in rows:
+        client = _codes(rows["client"])
+    else:
+        client = _codes(record.requests["client"].iloc[rows["query_id"].to_numpy(np.int64)])
     counts = np.bincount(client)
     total = np.bincount(client, rows["tta_s"].to_numpy(np.float64))
     return np.asarray(total[counts > 0] / counts[counts > 0])

@@ -93,7 +93,8 @@ class RunRecord:
     `requests` has one row per request in order of arrival, with `REQUEST_COLUMNS`:
 
     - `query_id`, the `request_id` of the first request of its query, which has `query_requests` in
-      all; `class`, `client`, names;
+      all (where there are `replies`: its number there, and how many it sent); `class`, `client`,
+      names;
       `session_id` (-1: none) and `turn`, its place in the session; `difficulty` (NaN: unknown);
     - lengths in tokens: `prompt_tokens`, the `thinking_tokens` and `answer_tokens` it would emit
       if nothing cut it, `max_tokens` (cap on thinking + answer, 0 = none), and
@@ -124,6 +125,8 @@ class RunRecord:
     in the long run, None where requests wait for none.
     `expected_error` is what the residuals of the GPU profile's fits say.
     `closed_loop`: its clients sent a request only when they had been answered.
+    `replies`: the queries that strategies answered (`metrics.replies.reply_table`); None if each is
+    what its requests are.
     `wall_s` is the event loop's wall time: it never enters a deterministic file.
     """
 
@@ -152,6 +155,7 @@ class RunRecord:
     prefix_query_tokens: int = 0
     prefix_hit_tokens: int = 0
     expected_error: ExpectedError = field(default_factory=ExpectedError)
+    replies: pd.DataFrame | None = None
 
     @property
     def replicas(self) -> int:

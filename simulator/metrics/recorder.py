@@ -17,6 +17,7 @@ from simulator.metrics.alone import alone_s
 from simulator.metrics.efficiency import PoolUse, pool_use
 from simulator.metrics.pool_costs import PoolCosts
 from simulator.metrics.record import REQUEST_COLUMNS, TIMELINE_COLUMNS, PoolRecord, RunRecord
+from simulator.metrics.replies import reply_table
 from simulator.metrics.window import Window
 
 _NOT_JUDGED = ExpectedError()
@@ -80,6 +81,9 @@ def record_run(
         closed_loop=closed_loop,
         prefix_query_tokens=int(states["prefix_query_tokens"].sum()),
         prefix_hit_tokens=int(states["prefix_hit_tokens"].sum()),
+        replies=None
+        if outcome.replies is None
+        else reply_table(outcome, outcome.replies, window.measured),
     )
 
 
@@ -128,6 +132,11 @@ def request_frame(
     def label(column: np.ndarray | None, otherwise: float) -> np.ndarray:
         return np.full(len(rows), otherwise) if column is None else column[rows]
 
+    query_id = _query_ids(rows, labels.query_id)
+    query_requests = label(labels.query_requests, 1).astype(np.int64)
+    if outcome.replies is not None:
+        query_id = outcome.replies.plan.query[rows]
+        query_requests = np.bincount(query_id)[query_id]
     client_id = label(labels.client_id, 0).astype(np.int64)
     status = table["status"]
     completed = status == COMPLETED
@@ -145,8 +154,8 @@ def request_frame(
     finish_s = np.where(status == REJECTED, np.nan, table["finish_s"])
     columns = {
         "request_id": np.arange(len(table)),
-        "query_id": _query_ids(rows, labels.query_id),
-        "query_requests": label(labels.query_requests, 1).astype(np.int64),
+        "query_id": query_id,
+        "query_requests": query_requests,
         "class": pd.Categorical.from_codes(
             table["class_id"].tolist(), pd.Index(labels.class_names)
         ),

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from simulator.metrics.accuracy import accuracy_summary
 from simulator.metrics.classes import classes
 from simulator.metrics.economics import economics
-from simulator.metrics.efficiency import efficiency_summary
+from simulator.metrics.efficiency import efficiency_summary, energy_j
 from simulator.metrics.fairness import fairness_summary
 from simulator.metrics.histogram import LogHistogram
 from simulator.metrics.latency import Distribution, latency_distributions
@@ -79,6 +80,9 @@ def summarise(record: RunRecord, queries: pd.DataFrame) -> Summary:
         **fairness_summary(record, queries),
         **efficiency_summary(
             [pool.use for pool in record.pools], record.window_output_tokens, served
+        ),
+        **accuracy_summary(
+            record, queries, cost.window_cost_usd, energy_j([pool.use for pool in record.pools])
         ),
         num_gpus=record.num_gpus,
         replicas=record.replicas,

@@ -1,0 +1,53 @@
+"""What every strategy can do, and where it is filed."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, ClassVar
+
+import simpy
+
+from simulator.policy import Policy
+from simulator.registry import Registry
+from simulator.strategies.draft import Call, Draft
+from simulator.strategies.query import Query
+
+Answering = Generator[simpy.Event, Any, int]
+"""A SimPy process that ends with an answer's id, or `NOBODY`."""
+
+
+class Strategy(Policy):
+    """How a query spends test-time compute: which requests it issues, and what it makes of them.
+
+    First `plan` lists, for all queries at once, every request that any of them may issue. Then each
+    query is a SimPy process of its own, `answer`, which sends these requests, waits for them,
+    cancels them. What a request answers is known when it has finished, and no sooner.
+
+    A strategy of one request needs no process: where `answer` is not overridden, the first call is
+    sent when the query arrives, and its answer is the query's.
+
+    `compares_answers`: it makes no sense where nobody knows what attempts answer.
+    """
+
+    compares_answers: ClassVar[bool] = False
+
+    def plan(self, draft: Draft) -> Any:
+        """Plan the requests of the queries of `draft`; what it returns is handed to `answer`.
+
+        Raises `InputError` for parameters that don't go with the queries or the pools.
+        """
+        raise NotImplementedError
+
+    def answer(self, query: Query, plan: Any) -> Answering:
+        """Find the answer of one query; ends with its id (`NOBODY` if there is none)."""
+        raise NotImplementedError
+
+    @classmethod
+    def sends_one_request(cls) -> bool:
+        """Whether a query is its first call and nothing else."""
+        return cls.answer is Strategy.answer
+
+
+STRATEGIES: Registry[type[Strategy]] = Registry("strategy")
+
+__all__ = ["STRATEGIES", "Answering", "Call", "Draft", "Query", "Strategy"]

@@ -1,0 +1,143 @@
+"""Ask now and then whether the answer has settled, and stop thinking when it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from simulator.quality import NOBODY, AttemptLuck
+from simulator.quality.probe import StabilityProbe, settled_tokens
+from simulator.strategies.base import STRATEGIES, Answering, Call, Draft, Query, Strategy
+
+
+class Stretch(NamedTuple):
+    """Thinking up to a probe, the probe, and the answer for those who stop after it."""
+
+    think: Call
+    probe: Call | None  # None: nobody is still thinking then
+    answer: Call
+
+
+@STRATEGIES.register("early_exit")
+@dataclass(eq=False)
+class EarlyExit(Strategy):
+    """Streaming verification: every `probe_every_tokens` the model is made to answer at once.
+
+    When `patience` probes in a row say that the answer is stable, thinking stops there and the
+    answer is written. A probe is a request of its own, on the KV that thinking left in the prefix
+    cache; thinking waits for it.
+    """
+
+    source: ClassVar[str] = (
+        "Fu et al., Efficiently serving LLM reasoning programs with Certaindex (Dynasor),"
+        " arXiv:2412.20993"
+    )
+    compares_answers: ClassVar[bool] = True
+
+    probe_every_tokens: Annotated[int, Field(ge=1)] = 1024
+    """Thinking tokens from one probe to the next."""
+
+    probe_prompt_tokens: Annotated[int, Field(ge=0)] = 16
+    """Tokens put behind the thinking to make the model answer."""
+
+    probe_tokens: Annotated[int, Field(ge=1)] = 20
+    """Tokens that a probe generates."""
+
+    patience: Annotated[int, Field(ge=1)] = 2
+    """Probes in a row that must find the answer stable."""
+
+    false_stable: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
+    """Chance that a probe finds an answer stable which is still to change."""
+
+    missed_stable: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+    """Chance that a probe does not see that the answer is stable."""
+
+    pool: str | None = None
+    """Pool that thinks; None: the first."""
+
+    def plan(self, draft: Draft) -> list[Stretch]:
+        """Stretches of the attempt that the workload drew, as long as any query goes on."""
+        pool = draft.one_pool(self.pool)
+        natural, answer = draft.lengths(0)
+        probe = StabilityProbe(
+            self.probe_every_tokens,
+            self.probe_tokens,
+            self.patience,
+            self.false_stable,
+            self.missed_stable,
+        )
+        judge = draft.judge
+        settled = settled_tokens(
+            judge.models[draft.pools.index(pool)],
+            judge.difficulty,
+            judge.uniforms(0),
+            natural,
+        )
+        luck = AttemptLuck(draft.seed, stream="probe")
+        zeros = np.zeros_like(judge.query)
+        streak = zeros.copy()
+        thinking = natural > 0
+        stretches: list[Stretch] = []
+        previous: Call | None = None
+        number = 0
+        while number == 0 or thinking.any():
+            number += 1
+            end = np.minimum(natural, number * self.probe_every_tokens)
+            before = np.minimum(natural, (number - 1) * self.probe_every_tokens)
+            here = thinking if number > 1 else np.ones(len(draft), dtype=bool)
+            ends_here = here & (natural <= number * self.probe_every_tokens)
+            prompt = draft.own if previous is None else previous.transcript()
+            think = draft.ask(
+                prompt,
+                end - before,
+                0,
+                pool=pool,
+                where=here & (end > before),
+                goes_on=previous,
+            )
+            asked = here & ~ends_here
+            said = None
+            stops = ends_here
+            if asked.any():
+                drawn = probe.luck_of(luck, judge.query, zeros, number)
+                stable = probe.says_stable(end, settled, drawn)
+                streak = np.where(stable, streak + 1, 0)
+                stops = ends_here | (asked & (streak >= self.patience))
+                said = draft.ask(
+                    think.transcript().then(draft.new(self.probe_prompt_tokens)),
+                    0,
+                    self.probe_tokens,
+                    pool=pool,
+                    where=asked,
+                )
+            final = draft.ask(
+                think.transcript(),
+                0,
+                answer,
+                pool=pool,
+                where=stops,
+                answers=draft.answers(0, end),
+            )
+            stretches.append(Stretch(think, said, final))
+            previous = think
+            thinking = here & ~stops
+        return stretches
+
+    def answer(self, query: Query, plan: list[Stretch]) -> Answering:
+        """Think on until the probes agree, or the thinking is over."""
+        for stretch in plan:
+            if query.has(stretch.think):
+                thought = query.send(stretch.think)
+                yield thought
+                if not thought.completed:
+                    return NOBODY
+            if stretch.probe is not None and query.has(stretch.probe):
+                yield query.send(stretch.probe)
+            if query.has(stretch.answer):
+                final = query.send(stretch.answer)
+                yield final
+                return final.answer
+        return NOBODY

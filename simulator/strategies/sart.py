@@ -1,0 +1,166 @@
+"""More branches than needed: stop with the first that end, prune those that look bad."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from simulator.errors import InputError, Problem
+from simulator.quality import NOBODY
+from simulator.strategies.base import STRATEGIES, Answering, Call, Draft, Query, Strategy
+from simulator.strategies.query import Request
+from simulator.strategies.verdicts import Verdict, Verifier, best
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """A branch of thinking in stretches, with a verdict after each but the last."""
+
+    stretches: list[Call]
+    verdicts: list[Verdict]
+
+
+@STRATEGIES.register("sart")
+@dataclass(eq=False)
+class Sart(Strategy):
+    """`samples` branches think; the query ends with the first `enough` of them.
+
+    Every `check_every_tokens` a process reward model looks at each branch, and those below
+    `prune_below` are given up, as long as `enough` are left. Of the branches that end, the one that
+    the reward model likes best gives the answer.
+    """
+
+    source: ClassVar[str] = (
+        "SART: Serving LLM reasoning efficiently and accurately, arXiv:2505.13326"
+        " (redundant sampling with early stopping, two-phase pruning)"
+    )
+    compares_answers: ClassVar[bool] = True
+
+    samples: Annotated[int, Field(ge=1, le=256)] = 8
+    """Branches."""
+
+    enough: Annotated[int, Field(ge=1, le=256)] = 4
+    """Branches that must end."""
+
+    check_every_tokens: Annotated[int, Field(ge=1)] = 4096
+    """Tokens of a branch from one look to the next."""
+
+    prune_below: float = -0.5
+    """Score below which a branch is given up; wrong ones score 0 in the mean, with deviation 1."""
+
+    auc: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.85
+    """Chance that a whole right branch scores above a wrong one."""
+
+    verifier_pool: str | None = None
+    """Pool of the reward model; None: it is not served."""
+
+    verifier_s: Annotated[float, Field(ge=0.0)] = 0.0
+    """Seconds that a verdict takes where the reward model is not served."""
+
+    pool: str | None = None
+    """Pool of the branches; None: the first."""
+
+    def plan(self, draft: Draft) -> list[Branch]:
+        """All branches in stretches, to their natural ends."""
+        if self.enough > self.samples:
+            message = f"is more than there are samples, {self.samples}"
+            raise InputError(Problem(message, field="strategy.enough"))
+        return [self._branch(draft, k) for k in range(self.samples)]
+
+    def _branch(self, draft: Draft, k: int) -> Branch:
+        pool = draft.one_pool(self.pool)
+        verifier = Verifier(self.auc, True, self.verifier_pool, self.verifier_s)
+        natural, answer = draft.lengths(k)
+        said = draft.answers(k)
+        assert said is not None
+        rounds = np.maximum(-(-natural // self.check_every_tokens), 1)
+        stretches: list[Call] = []
+        verdicts: list[Verdict] = []
+        for number in range(int(rounds.max())):
+            last = rounds == number + 1
+            here = rounds > number
+            begun = number * self.check_every_tokens
+            call = draft.ask(
+                stretches[-1].transcript() if stretches else draft.own,
+                np.clip(natural - begun, 0, self.check_every_tokens),
+                np.where(last, answer, 0),
+                pool=pool,
+                where=here,
+                answers=said,
+                goes_on=stretches[-1] if stretches else None,
+            )
+            stretches.append(call)
+            seen = np.minimum(natural, begun + self.check_every_tokens) / np.maximum(natural, 1)
+            verdicts.append(
+                verifier.plan(
+                    draft,
+                    call.transcript(),
+                    k,
+                    said,
+                    of_pool=draft.pools.index(pool),
+                    where=here,
+                    fraction=np.where(natural > 0, seen, 1.0),
+                )
+            )
+        return Branch(stretches, verdicts)
+
+    def answer(self, query: Query, plan: list[Branch]) -> Answering:
+        """Go on with the branches that look well until enough have ended."""
+        runs = [_Run(branch) for branch in plan]
+        for run in runs:
+            run.go_on(query)
+        while True:
+            under_way = [run.request for run in runs if run.request is not None]
+            if not under_way:
+                break
+            yield query.some(under_way, 1)
+            for run in runs:
+                request = run.request
+                if request is None or not request.over:
+                    continue
+                verdict = run.branch.verdicts[run.stretch]
+                run.request = None
+                if not request.completed:
+                    continue
+                yield verdict.ask(query)
+                run.score = verdict.score(query)
+                if not run.has_more(query):
+                    run.ended = request
+                elif run.score >= self.prune_below or self._spare(runs) < 1:
+                    run.go_on(query)
+            ended = [run for run in runs if run.ended is not None]
+            if len(ended) >= self.enough:
+                query.cancel([run.request for run in runs if run.request is not None])
+                break
+        chosen = best((run.score, run.ended) for run in runs if run.ended is not None)
+        return NOBODY if chosen is None else chosen.answer
+
+    def _spare(self, runs: list[_Run]) -> int:
+        """How many branches can be given up, the one that is being looked at among them."""
+        alive = sum(run.request is not None or run.ended is not None for run in runs)
+        return alive + 1 - self.enough
+
+
+class _Run:
+    """A branch in the run: the request under way, its last score, and its end."""
+
+    def __init__(self, branch: Branch) -> None:
+        self.branch = branch
+        self.stretch = -1
+        self.request: Request | None = None
+        self.ended: Request | None = None
+        self.score = -np.inf
+
+    def has_more(self, query: Query) -> bool:
+        """Whether there is another stretch."""
+        following = self.stretch + 1
+        stretches = self.branch.stretches
+        return following < len(stretches) and query.has(stretches[following])
+
+    def go_on(self, query: Query) -> None:
+        """Send the next stretch."""
+        self.stretch += 1
+        self.request = query.send(self.branch.stretches[self.stretch])
