@@ -20,11 +20,13 @@ from simulator.cluster.routing import Dispatcher, fleet_of
 from simulator.cluster.source import ClosedLoopSource, SessionSource, Source
 from simulator.cluster.stepping import RunningAhead
 from simulator.engine.itl import EDGES_S
+from simulator.engine.refusal import of_every_pool
 from simulator.engine.replica import Replica, content_paths_of
 from simulator.engine.request import NEW, REJECTED, RUNNING, WAITING
 from simulator.engine.state import STATE
 from simulator.errors import IntegrityError
 from simulator.facts import RequestFacts
+from simulator.policy import blame, blaming, kind_of
 from simulator.prefix import PromptSegments
 from simulator.routers.base import Router
 from simulator.strategies.plan import Plan
@@ -160,7 +162,10 @@ class Cluster:
         if reason is None:
             reason = self._offer(self._dispatcher.choose(i), i)
             if reason is None and self._admission is not None:
-                self._admission.admitted(i, self.clock.now)
+                try:
+                    self._admission.admitted(i, self.clock.now)
+                except (Exception, SystemExit) as error:
+                    raise blame("admission control", self._admission, error) from error
         if reason is not None:
             self._refused[i] = reason
             if self._left is not None and self._desk is None:
@@ -180,12 +185,13 @@ class Cluster:
         if self._admission is None:
             return None
         seen = count(self.replicas) if self._admission.needs_snapshot else None
-        reason = self._admission.refusal(i, self.clock.now, seen)
+        try:
+            reason = self._admission.refusal(i, self.clock.now, seen)
+        except (Exception, SystemExit) as error:
+            raise blame("admission control", self._admission, error) from error
         if reason is not None and not (isinstance(reason, str) and reason):
-            raise IntegrityError(
-                f"{type(self._admission).__name__}: refusal must return a reason or None,"
-                f" not {reason!r}"
-            )
+            message = f"refusal must return a reason or None, not {reason!r}"
+            raise IntegrityError(f"admission control {kind_of(self._admission)}: {message}")
         if reason is not None:
             self.requests["status"][i] = REJECTED
             self.requests["finish_s"][i] = self.requests["arrival_s"][i]
@@ -198,7 +204,7 @@ class Cluster:
             self._dispatcher.sent(i, replica)
         if reason is None or len(self.pools) == 1:
             return reason
-        return f"{reason} of every pool"
+        return of_every_pool(reason)
 
     def _listen(self) -> None:
         for replica in self.replicas:
@@ -210,9 +216,11 @@ class Cluster:
         if self._admission is not None and self._admission.watches_answers:
             done = self.requests[ids]
             columns = (done[name] for name in ("generated_tokens", "first_token_s", "finish_s"))
-            self._admission.answered(np.array(ids, dtype=np.int64), *columns)
+            with blaming("admission control", self._admission):
+                self._admission.answered(np.array(ids, dtype=np.int64), *columns)
         if self._router_listens:
-            self.router.on_finish(ids)
+            with blaming("router", self.router):
+                self.router.on_finish(ids)
         times_s = self.requests["finish_s"][ids].tolist()
         if self._waiting_source is not None:
             self._waiting_source.answered(ids, times_s)

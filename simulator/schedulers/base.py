@@ -9,12 +9,13 @@ be.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import Field
 
-from simulator.policy import Policy
+from simulator.policy import Policy, kind_of
 from simulator.registry import Registry
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Action:
     RECOMPUTE: Final = 2
     """It gives up its seat, and its KV cache is computed again later."""
     OFFLOAD: Final = 3
-    """It gives up its seat, and its KV cache goes to host memory, as far as there is room."""
+    """It gives up its seat, and its KV cache goes to host memory, as far as there is room: what has
+    none, as on a replica without `host_kv_gib`, is computed again."""
 
 
 class Scheduler(Policy):
@@ -73,7 +75,9 @@ class Scheduler(Policy):
     """What it says of a request at its arrival follows from that request alone, whatever else there
     is. It may then be asked about many at once, before they arrive: `now_s` is float64[k]."""
 
-    when_displaced: ClassVar[int] = Action.RECOMPUTE
+    when_displaced: ClassVar[Annotated[int, Field(ge=Action.PARK, le=Action.OFFLOAD)]] = (
+        Action.RECOMPUTE
+    )
     """The `Action` for a running request that `displace` or `select` pushes out."""
 
     work_conserving: ClassVar[bool] = True
@@ -83,6 +87,17 @@ class Scheduler(Policy):
     needs_prediction: ClassVar[bool] = False
     """Whether it reads `predicted_tokens`, so that a predictor must be configured."""
 
+    needs_deadline: ClassVar[bool] = False
+    """Whether it goes by `deadline_s`, so that some class of requests must have a target e2el_s."""
+
+    needs_priority: ClassVar[bool] = False
+    """Whether it goes by `priority`, so that some classes of requests must differ in it."""
+
+    @property
+    def offloads(self) -> bool:
+        """Whether it may move KV to host memory, which the replica then must have."""
+        return self.when_displaced == Action.OFFLOAD
+
     def start(self, facts: RequestFacts, config: EngineConfig) -> None:
         """Called once, before the run, for each replica: every replica has a scheduler of its own.
 
@@ -91,7 +106,7 @@ class Scheduler(Policy):
 
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """The order in which waiting requests are admitted: lowest first, ties by arrival."""
-        raise NotImplementedError(f"{type(self).__name__} must define rank")
+        raise NotImplementedError(f"{kind_of(self)} must define rank")
 
     def victim(self, running: RequestView, now_s: float) -> int:
         """KV ran short: the place in `running` of the request that is preempted.
