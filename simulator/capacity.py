@@ -29,10 +29,10 @@ def cluster_capacity_rps(
     """
     shares = [0.0] * len(plans) if found is None else found
     output = batch.thinking_tokens + batch.answer_tokens
-    each = [
-        _pool_capacity_rps(plan, batch.prompt_tokens, output, batch.max_tokens, share)
-        for plan, share in zip(plans, shares, strict=True)
-    ]
+    each = []
+    for plan, share in zip(plans, shares, strict=True):
+        lengths = batch.prompt_tokens, output, batch.max_tokens
+        each.append(_pool_capacity_rps(plan, *lengths, share))
     known = [rate for rate in each if rate is not None]
     return sum(known) if known else None
 

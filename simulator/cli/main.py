@@ -18,6 +18,10 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 # name -> (module, one line for the list of commands)
 COMMANDS = {
     "run": ("simulator.cli.run", "Simulate an experiment and report latency, throughput and cost."),
+    "frontier": (
+        "simulator.cli.frontier",
+        "Compare strategies: accuracy, cost and time to answer under load.",
+    ),
     "validate": ("simulator.cli.validate", "Simulate measured runs and report the errors."),
     "trace": ("simulator.cli.trace", "Describe, fit, generate and convert request traces."),
     "explain": ("simulator.cli.explain", "Show where an iteration's time and the memory go."),
@@ -28,6 +32,7 @@ COMMANDS = {
     "routers": ("simulator.cli.routers", "List the routers ponder knows."),
     "predictors": ("simulator.cli.predictors", "List the length predictors ponder knows."),
     "admissions": ("simulator.cli.admissions", "List the admission controls ponder knows."),
+    "strategies": ("simulator.cli.strategies", "List the strategies ponder knows."),
     "calibrate": ("simulator.cli.calibrate", "Fit a GPU profile to measured kernels."),
 }
 

@@ -121,6 +121,7 @@ def blocks(summary: dict[str, Any]) -> list[Block]:
         Block("KV cache", _memory(summary)),
         Block("Where the time goes", _parts(summary)),
         Block("Cost", _cost(summary)),
+        Block("Answers", _answers(summary)),
         Block("Expected error", _expected_error(summary)),
         Block("Batch and GPUs", efficiency_rows(summary)),
         Block("Fairness", fairness_rows(summary)),
@@ -213,6 +214,21 @@ def _cost(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
         ("per million", million, "output tok."),
         ("per query", units.usd(summary["cost_usd_per_completed_query"]), "completed"),
     )
+
+
+def _answers(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    """How many are right, and what one costs; nothing where nobody judges them."""
+    if summary["accuracy"] is None:
+        return ()
+    low, high = summary["accuracy_ci95"]
+    rows = [
+        ("right", units.percent(summary["accuracy"]), f"{100 * low:.1f} to {100 * high:.1f}"),
+        ("per right one", units.usd(summary["cost_usd_per_correct_answer"]), ""),
+        ("energy", units.rate(summary["energy_j_per_correct_answer"], "J"), "right answer"),
+    ]
+    if summary["net_benefit_usd_per_query"] is not None:
+        rows.append(("net benefit", units.usd(summary["net_benefit_usd_per_query"]), "per query"))
+    return tuple(rows)
 
 
 # Figures whose bands a report has room for, and what it calls them.
