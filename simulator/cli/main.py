@@ -33,6 +33,7 @@ COMMANDS = {
     "predictors": ("simulator.cli.predictors", "List the length predictors ponder knows."),
     "admissions": ("simulator.cli.admissions", "List the admission controls ponder knows."),
     "strategies": ("simulator.cli.strategies", "List the strategies ponder knows."),
+    "quality": ("simulator.cli.quality", "Accuracy against thinking: list, show, fit, check."),
     "calibrate": ("simulator.cli.calibrate", "Fit a GPU profile to measured kernels."),
 }
 

@@ -64,7 +64,7 @@ class OutcomeVerifier:
         answers: int64[...] as of `QualityModel.answers`. luck: float64[..., 4], of `AttemptLuck`.
         lured: bool, of the problem each belongs to.
         """
-        return self.d_prime * looks_right(answers, lured) + ndtri(luck[..., SCORE])
+        return np.asarray(self.d_prime * looks_right(answers, lured) + ndtri(luck[..., SCORE]))
 
     def odds(self, n: int, dominant_share: float = 0.0) -> Floats:
         """P(the best of n is right | x are right), float64[n + 1] (`selected_accuracy`)."""
@@ -142,7 +142,7 @@ def step_probability(solve_probability: ArrayLike, steps: int) -> Floats:
 def looks_right(answers: ArrayLike, lured: ArrayLike = False) -> NDArray[np.bool_]:
     """Attempts that are right or, on problems that lure the verifier, give the dominant answer."""
     given = np.asarray(answers)
-    return (given == 0) | ((given == 1) & np.asarray(lured))
+    return np.asarray((given == 0) | ((given == 1) & np.asarray(lured)))
 
 
 def _wrong(field: str, words: str, value: float) -> Problem:
