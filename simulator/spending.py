@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.config.experiment import Experiment
-from simulator.quality.judge import PoolJudge
+from simulator.errors import InputError
+from simulator.quality import AttemptLuck, difficulty_quantile
+from simulator.quality.judge import Judge
 from simulator.strategies.plan import Plan, plan_requests
 from simulator.strategies.single import Single
 from workloads.batch import RequestBatch
@@ -19,7 +23,7 @@ def spending_plan(experiment: Experiment, queries: RequestBatch) -> Plan | None:
     """
     default = experiment.strategy.build()
     strategies = {name: each.build() for name, each in experiment.strategies.items()}
-    judge = _judge(experiment, queries)
+    judge = judge_of(experiment, queries)
     simple = all(isinstance(each, Single) for each in (default, *strategies.values()))
     waits = queries.sessions is not None or queries.closed_loop is not None
     if simple and (judge is None or waits):
@@ -39,5 +43,42 @@ def spending_plan(experiment: Experiment, queries: RequestBatch) -> Plan | None:
     )
 
 
-def _judge(experiment: Experiment, queries: RequestBatch) -> PoolJudge | None:
-    return None
+def judge_of(experiment: Experiment, queries: RequestBatch) -> Judge | None:
+    """Who knows how good the models of the pools are at `queries`; None if nobody said.
+
+    Raises `InputError` for classes that a pool's `quality` leaves out, or that are not there.
+    """
+    if all(pool.quality is None for pool in experiment.pools.values()):
+        return None
+    models, problems = [], []
+    for name, pool in experiment.pools.items():
+        try:
+            models.append(None if pool.quality is None else pool.quality.build(queries.class_names))
+        except InputError as error:
+            problems += [
+                replace(each, field=f"pools.{name}.quality.{each.field}".rstrip("."))
+                for each in error.problems
+            ]
+    if problems:
+        raise InputError(problems)
+    return Judge(
+        models,
+        queries.class_id,
+        _quantiles(experiment, queries),
+        np.arange(len(queries)),
+        AttemptLuck(experiment.seed),
+    )
+
+
+def _quantiles(experiment: Experiment, queries: RequestBatch) -> NDArray[np.float64]:
+    """How hard each query is among those of its class, in (0, 1)."""
+    unknown = np.full(len(queries), np.nan)
+    given = unknown if queries.difficulty is None else queries.difficulty
+    found = difficulty_quantile(given, seed=experiment.seed)
+    for class_id, name in enumerate(queries.class_names):
+        law = experiment.workload.difficulty_law(name)
+        own = queries.class_id == class_id
+        if law is not None:
+            placed = difficulty_quantile(given[own], law, seed=experiment.seed)
+            found[own] = np.where(np.isnan(given[own]), found[own], placed)
+    return found

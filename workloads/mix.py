@@ -91,6 +91,10 @@ class MixWorkload(DrawnWorkload):
             class_priority={name: each.priority for name, each in classes if each.priority},
         )
 
+    def difficulty_law(self, class_name: str) -> tuple[float, float] | None:
+        """Shapes of the beta law of a class; see `Workload.difficulty_law`."""
+        return self.classes[class_name].difficulty_shapes()
+
     def attempt(
         self, seed: int, batch: RequestBatch, number: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -145,6 +145,10 @@ class QueryLaws(Section):
         problem = _correlated(hardness, problem, self._difficulty_share())
         return problem, self.difficulty.quantile(hardness)
 
+    def difficulty_shapes(self) -> tuple[float, float] | None:
+        """Shapes of the beta law of difficulty, None without one."""
+        return None if self.difficulty is None else (self.difficulty.a, self.difficulty.b)
+
     def _difficulty_share(self) -> float:
         """Correlation of difficulty with what the prompt does not decide of the problem."""
         assert self.difficulty is not None

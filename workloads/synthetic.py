@@ -72,6 +72,10 @@ class SyntheticWorkload(QueryLaws, DrawnWorkload):
             closed_loop=self.arrivals.clients(seed, self.class_name, len(batch)),
         )
 
+    def difficulty_law(self, class_name: str) -> tuple[float, float] | None:
+        """Shapes of the beta law of difficulty; see `Workload.difficulty_law`."""
+        return self.difficulty_shapes()
+
     def attempt(
         self, seed: int, batch: RequestBatch, number: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

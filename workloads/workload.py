@@ -72,6 +72,10 @@ class Workload(Section):
         thinking = np.minimum(np.rint(batch.thinking_tokens * factor), MAX_TOKENS)
         return thinking.astype(np.int64), batch.answer_tokens
 
+    def difficulty_law(self, class_name: str) -> tuple[float, float] | None:
+        """Shapes of the beta law that a class draws difficulties from; None where there is none."""
+        return None
+
     def batches(
         self, seed: int, *, duration_s: float | None = None, base_dir: Path | None = None
     ) -> Iterator[RequestBatch]:

@@ -79,7 +79,7 @@ def command(
             "accuracy": f"{100 * row['accuracy']:.1f} %",
             "interval": f"{100 * row['accuracy_low']:.1f}-{100 * row['accuracy_high']:.1f}",
             "tokens": f"{row['tokens_per_query']:,.0f}",
-            "usd": units.usd(row["cost_usd_per_query_at_capacity"]),
+            "usd": _per_thousand(row["cost_usd_per_query_at_capacity"]),
             "tta": units.seconds(row["mean_tta_s"]) if row["mean_tta_s"] else "-",
             "p99": units.seconds(row["p99_tta_s"]) if row["p99_tta_s"] else "-",
             "verdict": row["verdict"],
@@ -92,7 +92,7 @@ def command(
         "accuracy": "right",
         "interval": "95 %",
         "tokens": "tokens/query",
-        "usd": "$/query, busy",
+        "usd": "$/1,000, busy",
         "tta": "mean tta",
         "p99": "p99 tta",
         "verdict": "load",
@@ -101,6 +101,10 @@ def command(
     show(shown, headings, as_json=False)
     if out is not None:
         click.echo(f"result: {out}")
+
+
+def _per_thousand(usd: float | None) -> str:
+    return "-" if usd is None else f"${1e3 * usd:,.3g}"
 
 
 def _shown() -> bool:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from simulator.admission import ADMISSIONS, Admission
 from simulator.config.policies import PolicySettings
 from simulator.config.presets import DEFAULT_PRESET
+from simulator.config.quality import PoolQuality
 from simulator.core_yaml import dump_yaml
 from simulator.cost.number_formats import KvCacheDtype, WeightDtype
 from simulator.engine.config import Batching, Preemption
@@ -178,6 +179,8 @@ class PoolSettings(_Settings):
     """Price of one GPU for one hour, in US dollars. Default: the GPU profile's."""
     engine: EngineSettings = EngineSettings()
     """Engine options."""
+    quality: PoolQuality | None = None
+    """How often the model is right (`ponder quality list`); null: answers are not judged."""
 
     @property
     def num_gpus(self) -> int:

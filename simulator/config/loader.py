@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -17,6 +17,7 @@ from simulator.config.experiment import MAX_SEED, Experiment, PoolSettings
 from simulator.config.messages import explain
 from simulator.config.overrides import Override, apply_override, parse_override
 from simulator.config.policies import names_a_class
+from simulator.config.quality import preset_path
 from simulator.config.resolve import names_a_file, resolved
 from simulator.config.source import (
     KeyPath,
@@ -31,7 +32,7 @@ from simulator.errors import InputError, Problem
 from workloads.kinds import AnyWorkload
 
 _WORKLOAD: TypeAdapter[Any] = TypeAdapter(AnyWorkload)
-_POLICIES = ("router", "scheduler", "predictor", "admission")
+_POLICIES = ("router", "scheduler", "predictor", "admission", "strategy")
 
 
 def load_experiment(
@@ -179,11 +180,11 @@ def _make_paths_absolute(source: Source, base: Path) -> None:
 def _path_spots(data: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
     """Where paths stand.
 
-    Models and GPUs of pools, kinds of policies that are classes in files, and keys `path` and
-    `..._path` of the workload.
+    Models and GPUs of pools, kinds of policies that are classes in files, files of quality presets,
+    and keys `path` and `..._path` of the workload.
     """
-    for path, holder in _policy_holders(data):
-        for key in _POLICIES:
+    for path, holder, keys in _policy_holders(data):
+        for key in keys:
             value = holder.get(key)
             spot, container = (*path, key), holder
             if isinstance(value, dict):
@@ -194,6 +195,7 @@ def _path_spots(data: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]
         for key in ("model", "gpu"):
             if isinstance(pool.get(key), str) and names_a_file(pool[key]):
                 yield (*path, key), pool
+        yield from _preset_spots(path, pool, "quality")
     below: list[tuple[KeyPath, Any]] = [(("workload",), data.get("workload"))]
     while below:
         path, value = below.pop()
@@ -204,12 +206,33 @@ def _path_spots(data: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]
                 yield (*path, key), value
 
 
-def _policy_holders(data: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
-    """The mappings whose keys may be policies: the experiment, and the engines of pools."""
-    yield (), data
+def _policy_holders(
+    data: dict[str, Any],
+) -> Iterator[tuple[KeyPath, dict[str, Any], Sequence[str]]]:
+    """The mappings some of whose keys are policies: the experiment, and the engines of pools."""
+    yield (), data, _POLICIES
     for path, pool in _mappings(data, "pools"):
         if isinstance(pool.get("engine"), dict):
-            yield (*path, "engine"), pool["engine"]
+            yield (*path, "engine"), pool["engine"], _POLICIES
+    by_class = data.get("strategies")
+    if isinstance(by_class, dict):
+        yield ("strategies",), by_class, list(map(str, by_class))
+
+
+def _preset_spots(
+    path: KeyPath, holder: dict[str, Any], key: str
+) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """Where a pool's quality names files: as a word, as its preset, and so for each class."""
+    value = holder.get(key)
+    if isinstance(value, str) and preset_path(value) is not None:
+        yield (*path, key), holder
+    elif isinstance(value, dict):
+        for inner in ("preset", "default"):
+            yield from _preset_spots((*path, key), value, inner)
+        by_class = value.get("classes")
+        if isinstance(by_class, dict):
+            for name in by_class:
+                yield from _preset_spots((*path, key, "classes"), by_class, name)
 
 
 def _mappings(data: dict[str, Any], key: str) -> Iterator[tuple[KeyPath, dict[str, Any]]]:

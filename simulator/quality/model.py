@@ -108,10 +108,11 @@ class QualityModel:
 
 
 def answers(
-    right: ArrayLike, luck: Floats, samples: ArrayLike, dominant_share: float
+    right: ArrayLike, luck: Floats, samples: ArrayLike, dominant_share: ArrayLike
 ) -> NDArray[np.int64]:
     """Answers of attempts, int64[...]: 0 where `right`, else 1 (dominant wrong) or 2 + sample."""
-    wrong = np.where(luck[..., WRONG] < dominant_share, DOMINANT, SCATTERED + np.asarray(samples))
+    share = np.asarray(dominant_share, dtype=np.float64)
+    wrong = np.where(luck[..., WRONG] < share, DOMINANT, SCATTERED + np.asarray(samples))
     return np.where(right, RIGHT, wrong).astype(np.int64)
 
 

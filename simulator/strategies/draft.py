@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from simulator.errors import InputError, Problem
 from simulator.facts import DifficultyClassifier
 from simulator.quality import answers
-from simulator.quality.judge import PoolJudge
+from simulator.quality.judge import Judge
 from simulator.quality.verifiers import OutcomeVerifier, ProcessVerifier
 from simulator.strategies.prompts import Column, Part, Prompt
 
@@ -131,7 +131,7 @@ class Draft:
         pools: tuple[str, ...],
         lengths: Callable[[int], tuple[Column, Column]],
         *,
-        judge: PoolJudge | None = None,
+        judge: Judge | None = None,
         classifier: DifficultyClassifier | None = None,
         seed: int = 0,
         first_segment: int = 0,
@@ -163,7 +163,7 @@ class Draft:
         return int(self.queries.number.max(initial=-1)) + 1
 
     @property
-    def judge(self) -> PoolJudge:
+    def judge(self) -> Judge:
         """Who knows what attempts are worth. Raises `InputError` if the experiment does not say."""
         if self._judge is None:
             message = "this strategy compares answers, and no pool says how good its model is"
@@ -205,7 +205,7 @@ class Draft:
         attempt: whose luck decides which wrong answer it is; pool: whose model gives it.
         """
         judge = self.judge
-        share = judge.models[pool].dominant_share
+        share = judge.of_pool(pool, lambda model, rows: np.full(len(rows), model.dominant_share))
         said = answers(right, judge.uniforms(attempt), attempt, share)
         return Sealed(np.broadcast_to(said, (len(self.pools), len(self))))
 

@@ -70,11 +70,12 @@ class EarlyExit(Strategy):
             self.missed_stable,
         )
         judge = draft.judge
-        settled = settled_tokens(
-            judge.models[draft.pools.index(pool)],
-            judge.difficulty,
-            judge.uniforms(0),
-            natural,
+        drawn_0 = judge.uniforms(0)
+        settled = judge.of_pool(
+            draft.pools.index(pool),
+            lambda model, rows: settled_tokens(
+                model, judge.difficulty[rows], drawn_0[rows], natural[rows]
+            ),
         )
         luck = AttemptLuck(draft.seed, stream="probe")
         zeros = np.zeros_like(judge.query)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from simulator.difficulty import NoisyClassifier
 from simulator.errors import InputError, Problem
 from simulator.quality import NOBODY
-from simulator.quality.judge import PoolJudge
+from simulator.quality.judge import Judge
 from simulator.strategies.assembly import own_segments, segments_of
 from simulator.strategies.base import Strategy
 from simulator.strategies.draft import Call, Draft, Queries
@@ -77,7 +77,7 @@ def plan_requests(
     lengths: Lengths,
     pools: tuple[str, ...],
     *,
-    judge: PoolJudge | None = None,
+    judge: Judge | None = None,
     seed: int = 0,
 ) -> Plan:
     """Plan all requests of `queries`: those of class `name` by `strategies[name]`, or by `default`.
@@ -103,6 +103,7 @@ def plan_requests(
         plans.append(strategy.plan(draft))
         drafts.append(draft)
         next_segment = draft.next_segment
+    _check_pools(drafts, pools, judge)
     calls = [(call, rows) for d, rows in zip(drafts, members, strict=True) for call in d.calls]
     counts = np.array([call.where.sum() for call, _ in calls])
     number = np.repeat(np.arange(len(calls)), counts)
@@ -170,12 +171,24 @@ def _check(queries: RequestBatch, strategies: Mapping[str, Strategy]) -> None:
         raise InputError(problems)
 
 
+def _check_pools(drafts: Sequence[Draft], pools: tuple[str, ...], judge: Judge | None) -> None:
+    """Raises `InputError` if answers are wanted of a pool that nobody says how good it is."""
+    if judge is None:
+        return
+    mute = [name for name, model in zip(pools, judge.models, strict=True) if model is None]
+    asked = {call.pool for draft in drafts for call in draft.calls if call.answers is not None}
+    wanted = [name for name in mute if name in asked or None in asked]
+    if wanted:
+        message = "its model gives answers, and nobody says how good they are"
+        raise InputError([Problem(message, field=f"pools.{name}.quality") for name in wanted])
+
+
 def _draft(
     queries: RequestBatch,
     rows: Column,
     lengths: Lengths,
     pools: tuple[str, ...],
-    judge: PoolJudge | None,
+    judge: Judge | None,
     seed: int,
     first_segment: int,
 ) -> Draft:

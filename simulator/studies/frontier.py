@@ -161,11 +161,10 @@ def _choice(label: str, way: tuple[str, ...], result: Result) -> Choice:
 
 def cost_at_capacity_usd(summary: dict[str, Any], requests_per_query: float) -> float | None:
     """What a query costs on a cluster that is as busy as it can be, US dollars."""
-    capacity, seconds = summary["capacity_rps"], summary["duration"]
-    if not capacity or not seconds or not requests_per_query:
+    capacity_rps, seconds = summary["capacity_rps"], summary["duration"]
+    if not capacity_rps or not seconds or not requests_per_query:
         return None
-    usd_per_s = float(summary["window_cost_usd"]) / seconds
-    return usd_per_s * requests_per_query / float(capacity)
+    return float(summary["window_cost_usd"] / seconds * requests_per_query / capacity_rps)
 
 
 def _seconds(milliseconds: float | None) -> float | None:

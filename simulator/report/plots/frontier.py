@@ -6,6 +6,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
 from simulator.report.plots.style import INK, seconds_axis, tidy
 
 if TYPE_CHECKING:
@@ -17,13 +19,22 @@ _FRONT, _DOMINATED = "#0072B2", "#999999"
 
 
 def frontier_png(choices: Sequence[Choice]) -> bytes:
-    """Accuracy against cost at capacity, and against p99 tta, as a PNG."""
+    """Accuracy against cost at capacity, and against p99 tta, as a PNG; dominated ones are grey."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12.0, 5.2), dpi=120)
-    left, right = figure.subplots(1, 2, sharey=True)
+    height = max(5.0, 1.2 + 0.24 * len(choices))
+    figure = Figure(figsize=(14.0, height), dpi=120)
+    left, right, names = figure.subplots(1, 3, width_ratios=(5, 5, 4))
     against_cost(choices, left)
     against_tta(choices, right)
+    names.axis("off")
+    step = min(0.24 / (0.77 * height), 0.08)
+    for number, choice in enumerate(choices, 1):
+        words = f"{number}  {choice.label}"
+        if choice.verdict == "OVERLOADED":
+            words += ": overloaded"
+        colour = INK if choice.dominated_by is None else _DOMINATED
+        names.text(0.0, 1.0 - step * number, words, fontsize=8.5, color=colour)
     figure.tight_layout()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -34,7 +45,9 @@ def against_cost(choices: Sequence[Choice], ax: Axes) -> Axes:
     """Accuracy (percent) against US dollars per thousand queries of a busy cluster."""
     costs = [choice.cost_usd_per_query_at_capacity for choice in choices]
     _draw(choices, [None if cost is None else 1e3 * cost for cost in costs], ax)
-    ax.set_xlabel("US dollars per 1,000 queries, cluster busy", color=INK)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"${value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("cost of 1,000 queries on a busy cluster", color=INK)
     ax.set_ylabel("right answers, %", color=INK)
     tidy(ax, "Accuracy and cost")
     return ax
@@ -73,11 +86,11 @@ def _draw(choices: Sequence[Choice], at: Sequence[float | None], ax: Axes) -> No
             capsize=2,
         )
         ax.annotate(
-            choice.label,
+            str(choices.index(choice) + 1),
             (x, y),
             xytext=(5, 4),
             textcoords="offset points",
-            fontsize=7.5,
+            fontsize=8.5,
             color=INK if colour == _FRONT else _DOMINATED,
         )
-    ax.margins(x=0.18)
+    ax.margins(x=0.1)
