@@ -86,7 +86,13 @@ class AdaptiveBudget(Strategy):
                 if group.any():
                     cap[group] = self.best_cap(draft, group, natural, float(value[group][0]))
         given = np.minimum(natural, cap)
-        return draft.ask(draft.own, given, answer, answers=draft.answers(0, given))
+        return draft.ask(
+            draft.own,
+            given,
+            answer,
+            answers=draft.answers(0, given),
+            pool=draft.any_pool(self.pool),
+        )
 
     def best_cap(
         self, draft: Draft, group: NDArray[np.bool_], natural: NDArray[np.int64], value: float
@@ -94,10 +100,11 @@ class AdaptiveBudget(Strategy):
         """The cap that pays best for the queries `group` (bool[n]), tokens."""
         most = max(int(natural[group].max()), 1)
         caps = np.unique(np.geomspace(1, most, _CAPS).astype(np.int64))
+        pool = draft.pools.index(draft.one_pool(self.pool))
         gains = []
         for cap in (0, *caps.tolist()):
             given = np.minimum(natural, cap)
-            chance = draft.mean_chance(group, 0, given)
+            chance = draft.mean_chance(group, pool, given)
             price = self.usd_per_million_tokens * 1e-6 * float(given[group].mean())
             gains.append((value * chance - price, cap))
         return int(max(gains, key=lambda pair: pair[0])[1])

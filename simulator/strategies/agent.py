@@ -78,6 +78,7 @@ class Agent(Strategy):
                 prompt,
                 part,
                 answer if last else self.call_tokens,
+                pool=draft.any_pool(self.pool),
                 answers=draft.answers(0, lift=lift) if last else None,
             )
             calls.append(call)

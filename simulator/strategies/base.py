@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import simpy
+from pydantic import Field
 
 from simulator.policy import Policy
 from simulator.registry import Registry
@@ -16,6 +18,11 @@ Answering = Generator[simpy.Event, Any, int]
 """A SimPy process that ends with an answer's id, or `NOBODY`."""
 
 
+# In words of its own, because pydantic reads the line below a field in its own class only.
+_POOL = "Pool of the attempts; None: wherever the router says."
+
+
+@dataclass(eq=False, kw_only=True)
 class Strategy(Policy):
     """How a query spends test-time compute: which requests it issues, and what it makes of them.
 
@@ -28,6 +35,8 @@ class Strategy(Policy):
 
     `compares_answers`: it makes no sense where nobody knows what attempts answer.
     """
+
+    pool: Annotated[str | None, Field(description=_POOL)] = None
 
     compares_answers: ClassVar[bool] = False
 

@@ -53,8 +53,7 @@ class BestOfN(Strategy):
     verifier_s: Annotated[float, Field(ge=0.0)] = 0.0
     """Seconds that a verdict takes where the verifier is not served."""
 
-    pool: str | None = None
-    """Pool of the attempts; None: the first."""
+    pool: Annotated[str | None, Field(description="Pool of the attempts; None: the first.")] = None
 
     def plan(self, draft: Draft) -> Judged:
         """Attempts at the same prompt, and a reading of each."""

@@ -44,7 +44,13 @@ class Budget(Strategy):
         natural, answer = draft.lengths(0)
         check_room(draft, answer)
         given = np.clip(natural, least, most).astype(np.int64)
-        return draft.ask(draft.own, given, answer, answers=draft.answers(0, given))
+        return draft.ask(
+            draft.own,
+            given,
+            answer,
+            answers=draft.answers(0, given),
+            pool=draft.any_pool(self.pool),
+        )
 
 
 def check_room(draft: Draft, answer_tokens: np.ndarray) -> None:

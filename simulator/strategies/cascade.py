@@ -22,7 +22,7 @@ class Stages(NamedTuple):
 @STRATEGIES.register("cascade")
 @dataclass(eq=False)
 class Cascade(Strategy):
-    """`samples` attempts at `first_pool`; if too few agree, one at `second_pool`.
+    """`samples` attempts at `pool`; if too few agree, one at `second_pool`.
 
     How far attempts agree is what the small model knows of its own uncertainty: it is not told
     which problems are hard.
@@ -34,8 +34,9 @@ class Cascade(Strategy):
     )
     compares_answers: ClassVar[bool] = True
 
-    first_pool: str | None = None
-    """Pool of the small model; None: the first."""
+    pool: Annotated[str | None, Field(description="Pool of the small model; None: the first.")] = (
+        None
+    )
 
     second_pool: str | None = None
     """Pool of the large model; None: the second."""
@@ -54,7 +55,7 @@ class Cascade(Strategy):
         if len(draft.pools) < 2:
             message = "needs a second pool, with a larger model"
             raise InputError(Problem(message, field="strategy.second_pool"))
-        small = draft.one_pool(self.first_pool, "first_pool")
+        small = draft.one_pool(self.pool)
         others = [name for name in draft.pools if name != small]
         large = draft.one_pool(self.second_pool or others[0], "second_pool")
         first = []

@@ -227,6 +227,13 @@ class Draft:
             return np.asarray(verifier.partial_scores(said, luck, fraction), dtype=np.float64)
         return np.asarray(verifier.scores(said, luck), dtype=np.float64)
 
+    def any_pool(self, name: str | None, field: str = "pool") -> str | None:
+        """The pool for attempts that may go anywhere, unless there is a `name`.
+
+        Raises `InputError` at parameter `field` if there is no such pool.
+        """
+        return None if name is None else self.pool(name, field)
+
     def one_pool(self, name: str | None, field: str = "pool") -> str:
         """The pool for attempts whose answers are compared: `name`, or the first of all.
 

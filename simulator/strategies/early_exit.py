@@ -55,8 +55,7 @@ class EarlyExit(Strategy):
     missed_stable: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
     """Chance that a probe does not see that the answer is stable."""
 
-    pool: str | None = None
-    """Pool that thinks; None: the first."""
+    pool: Annotated[str | None, Field(description="Pool that thinks; None: the first.")] = None
 
     def plan(self, draft: Draft) -> list[Stretch]:
         """Stretches of the attempt that the workload drew, as long as any query goes on."""

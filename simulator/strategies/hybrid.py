@@ -37,4 +37,10 @@ class Hybrid(Strategy):
         natural, answer = draft.lengths(0)
         check_room(draft, answer)
         given = np.where(hard, natural, 0)
-        return draft.ask(draft.own, given, answer, answers=draft.answers(0, given))
+        return draft.ask(
+            draft.own,
+            given,
+            answer,
+            answers=draft.answers(0, given),
+            pool=draft.any_pool(self.pool),
+        )

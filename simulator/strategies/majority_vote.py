@@ -33,8 +33,9 @@ class MajorityVote(Strategy):
 
     def plan(self, draft: Draft) -> list[Call]:
         """Attempts at the same prompt."""
+        pool = draft.any_pool(self.pool)
         return [
-            draft.ask(draft.own, *draft.lengths(k), answers=draft.answers(k))
+            draft.ask(draft.own, *draft.lengths(k), answers=draft.answers(k), pool=pool)
             for k in range(self.samples)
         ]
 

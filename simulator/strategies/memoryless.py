@@ -53,6 +53,7 @@ class Memoryless(Strategy):
                     prompt,
                     np.where(last, thinking, thinking + self.carried_tokens),
                     np.where(last, answer, 0),
+                    pool=draft.any_pool(self.pool),
                     where=rounds > number,
                     answers=draft.answers(0, np.rint(useful).astype(np.int64)),
                 )

@@ -60,8 +60,7 @@ class Sart(Strategy):
     verifier_s: Annotated[float, Field(ge=0.0)] = 0.0
     """Seconds that a verdict takes where the reward model is not served."""
 
-    pool: str | None = None
-    """Pool of the branches; None: the first."""
+    pool: Annotated[str | None, Field(description="Pool of the branches; None: the first.")] = None
 
     def plan(self, draft: Draft) -> list[Branch]:
         """All branches in stretches, to their natural ends."""

@@ -25,6 +25,7 @@ class Lookup(NamedTuple):
     hit: NDArray[np.bool_]
     equivalent: NDArray[np.bool_]
     cached: Sealed | None
+    pool: int
     otherwise: Strategy
     plan: Any
 
@@ -76,7 +77,8 @@ class SemanticCache(Strategy):
         mean = np.where(equivalent, self.similarity, self.similarity_of_others)
         hit = mean + self.similarity_sigma * ndtri(drawn[:, 1]) >= self.threshold
         inner = self._otherwise()
-        return Lookup(hit, equivalent, draft.answers(0), inner, inner.plan(draft))
+        pool = draft.pools.index(draft.one_pool(inner.pool))
+        return Lookup(hit, equivalent, draft.answers(0), pool, inner, inner.plan(draft))
 
     def answer(self, query: Query, plan: Lookup) -> Answering:
         """Look, and think only if there is nothing."""
@@ -84,7 +86,7 @@ class SemanticCache(Strategy):
         if plan.hit[query.place]:
             if plan.cached is not None and not plan.equivalent[query.place]:
                 return ANOTHER_QUESTIONS
-            return query.reveal(plan.cached)
+            return query.reveal(plan.cached, plan.pool)
         if plan.otherwise.sends_one_request():
             request = query.send(plan.plan)
             yield request

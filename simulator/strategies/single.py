@@ -18,4 +18,6 @@ class Single(Strategy):
     def plan(self, draft: Draft) -> Call:
         """The attempt that the workload drew."""
         thinking, answer = draft.lengths(0)
-        return draft.ask(draft.own, thinking, answer, answers=draft.answers(0))
+        return draft.ask(
+            draft.own, thinking, answer, answers=draft.answers(0), pool=draft.any_pool(self.pool)
+        )

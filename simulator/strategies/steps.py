@@ -41,8 +41,7 @@ class StepSearch(Strategy):
     verifier_s: Annotated[float, Field(ge=0.0)] = 0.0
     """Seconds that a verdict takes where the reward model is not served."""
 
-    pool: str | None = None
-    """Pool that thinks; None: the first."""
+    pool: Annotated[str | None, Field(description="Pool that thinks; None: the first.")] = None
 
 
 class Chains:
