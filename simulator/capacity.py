@@ -8,18 +8,25 @@ from dataclasses import replace
 
 import numpy as np
 
+from simulator.cluster.outcome import Outcome
 from simulator.cluster.pool import PoolPlan
 from simulator.metrics.capacity import capacity_rps
 from workloads.batch import RequestBatch
 
 
-def cluster_capacity_rps(plans: Sequence[PoolPlan], batch: RequestBatch) -> float | None:
+def cluster_capacity_rps(
+    plans: Sequence[PoolPlan], batch: RequestBatch, found: Sequence[float] | None = None
+) -> float | None:
     """Requests per second that all pools can complete; None if each refuses every request.
 
     The sum over pools, each taken to serve the whole mix but for the requests that it refuses. A
-    router that sends each pool a share of its own can get more out of them, or less.
+    router that sends each pool a share of its own can get more out of them, or less. `found`: of
+    each pool, the part of prompt tokens that is in its prefix cache (None: none are).
     """
-    each = [_pool_capacity_rps(plan, batch) for plan in plans]
+    shares = [0.0] * len(plans) if found is None else found
+    each = [
+        _pool_capacity_rps(plan, batch, share) for plan, share in zip(plans, shares, strict=True)
+    ]
     known = [rate for rate in each if rate is not None]
     return sum(known) if known else None
 
@@ -40,7 +47,18 @@ def closed_loop_rps(plans: Sequence[PoolPlan], batch: RequestBatch) -> float:
     return min(answered, clients / pause_s) if pause_s > 0 else answered
 
 
-def _pool_capacity_rps(plan: PoolPlan, batch: RequestBatch) -> float | None:
+def found_in_caches(outcome: Outcome) -> list[float]:
+    """Of each pool, the part of the prompt tokens that it admitted that its caches had."""
+    pool = np.append(outcome.pool_id, len(outcome.configs))[outcome.requests["replica"]]
+    pool[np.isnan(outcome.requests["first_scheduled_s"])] = len(outcome.configs)
+    asked, had = (
+        np.bincount(pool, outcome.requests[name], len(outcome.configs) + 1)[:-1]
+        for name in ("prompt_tokens", "cached_tokens")
+    )
+    return list(np.divide(had, asked, out=np.zeros_like(had), where=asked > 0).tolist())
+
+
+def _pool_capacity_rps(plan: PoolPlan, batch: RequestBatch, found: float) -> float | None:
     served = plan.fits(batch.prompt_tokens, batch.max_tokens)
     if not served.any():
         return None
@@ -49,4 +67,4 @@ def _pool_capacity_rps(plan: PoolPlan, batch: RequestBatch) -> float | None:
     output = np.minimum(output, plan.config.max_model_len - prompt)
     cap = batch.max_tokens[served]
     output = np.where(cap > 0, np.minimum(output, cap), output)
-    return plan.num_replicas * capacity_rps(plan.config, plan.cost, prompt, output)
+    return plan.num_replicas * capacity_rps(plan.config, plan.cost, prompt, output, found)

@@ -25,13 +25,13 @@ def last_start_s(batch: RequestBatch) -> float:
     return float(batch.arrival_s[batch.sessions.after < 0].max())
 
 
-def demand_rps(batch: RequestBatch, accepted: NDArray[np.bool_], window: Window) -> float | None:
+def demand_rps(batch: RequestBatch, servable: NDArray[np.bool_], window: Window) -> float | None:
     """Requests per second that the queries and sessions starting in the window will bring.
 
     Each start counts as many requests as those of its class bring on average over the whole batch;
-    `accepted`: bool[n], those that the pool does not refuse. None where few requests wait for
-    others, and where nothing starts any more before the window ends: nothing is then asked for in
-    the long run, and what arrives is all there is.
+    `servable`: bool[n], those that are not too long for every pool. None where few requests wait
+    for others, and where nothing starts any more before the window ends: nothing is then asked for
+    in the long run, and what arrives is all there is.
     """
     if batch.sessions is None or not math.isfinite(window.end_s):
         return None
@@ -39,7 +39,7 @@ def demand_rps(batch: RequestBatch, accepted: NDArray[np.bool_], window: Window)
     if waits.mean() < MIN_SHARE or last_start_s(batch) < window.end_s:
         return None
     starts = ~waits
-    requests = np.bincount(batch.class_id[accepted], minlength=len(batch.class_names))
+    requests = np.bincount(batch.class_id[servable], minlength=len(batch.class_names))
     begun = np.bincount(batch.class_id[starts], minlength=len(batch.class_names))
     mean_requests = requests / np.maximum(begun, 1)
     inside = starts & (batch.arrival_s >= window.start_s) & (batch.arrival_s < window.end_s)

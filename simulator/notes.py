@@ -12,8 +12,10 @@ from simulator.cost.extrapolation import extrapolation_notes
 from simulator.cost.iteration_time import IterationCosts
 from simulator.demand import last_start_s
 from simulator.engine.request import REJECTED
+from simulator.schedulers import Scheduler
 from workloads.batch import RequestBatch
 
+_WORTH_SAYING = 0.005  # of the prompt tokens, found in prefix caches
 _COMPARED_REQUESTS = 100_000  # whose prompts are compared, to tell how much they share
 
 
@@ -39,6 +41,34 @@ def pool_notes(
         "the capacity is the sum of what each pool could do with the whole mix of requests; how the"
         " router shares them out is not in it",
     ]
+
+
+def capacity_notes(pools: Sequence[ResolvedPool], found: Sequence[float]) -> list[str]:
+    """What the estimate of capacity counts on, and what it leaves out, of each pool.
+
+    `found`: of each pool, the part of prompt tokens that its prefix caches had.
+    """
+    notes: dict[str, list[str]] = {}
+    for pool, share in zip(pools, found, strict=True):
+        scheduler, own = pool.settings.engine.scheduler, notes.setdefault(pool.name, [])
+        if share >= _WORTH_SAYING:
+            own.append(
+                f"the estimated capacity takes {share:.1%} of the prompt tokens as found in the"
+                " prefix cache, as they were in this run"
+            )
+        if pool.settings.engine.kv_compression is not None:
+            own.append("the estimated capacity leaves out KV compression: it may be too low")
+        if type(scheduler.build()).reserve_tokens is not Scheduler.reserve_tokens:
+            own.append(
+                f"the estimated capacity leaves out the KV that scheduler {scheduler.kind}"
+                " reserves: it may be too high"
+            )
+        if pool.engine.batching == "static":
+            own.append(
+                "the estimated capacity leaves out the seats that static batching leaves empty:"
+                " it may be too high"
+            )
+    return _of_pools(notes)
 
 
 def workload_notes(batch: RequestBatch) -> list[str]:

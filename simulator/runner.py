@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from simulator.admission import Admission
 from simulator.batch_facts import facts_of, truth_of
-from simulator.capacity import closed_loop_rps, cluster_capacity_rps
+from simulator.capacity import closed_loop_rps, cluster_capacity_rps, found_in_caches
 from simulator.cluster.cluster import Cluster, Progress
 from simulator.cluster.outcome import Outcome
 from simulator.cluster.pool import PoolPlan
@@ -22,7 +22,8 @@ from simulator.config.experiment import AdmissionSettings, Experiment, RouterSet
 from simulator.config.resolve import ResolvedPool, names_a_file, resolve_pools, resolved
 from simulator.cost.iteration_time import CostTable
 from simulator.demand import demand_rps, last_start_s
-from simulator.engine.request import REJECTED, new_requests
+from simulator.engine.refusal import is_too_long
+from simulator.engine.request import new_requests
 from simulator.ensemble import expected_error
 from simulator.errors import InputError, Problem
 from simulator.exports.provenance import collect_provenance
@@ -30,7 +31,7 @@ from simulator.facts import RequestFacts
 from simulator.labels import Labels, PoolLabel, first_request_of_query
 from simulator.metrics.pool_costs import PoolCosts
 from simulator.metrics.window import Window, by_requests, by_seconds
-from simulator.notes import pool_notes, traffic_notes, workload_notes
+from simulator.notes import capacity_notes, pool_notes, traffic_notes, workload_notes
 from simulator.predictors import Predictor, Reordered
 from simulator.simulation import Simulation
 from simulator.traffic import generate, sample
@@ -79,7 +80,7 @@ def simulate(
         batch, known = more, len(more)
         predictor.start(truth_of(batch), experiment.seed)
         facts = facts_of(batch, slo, predictor)
-        accepted = np.ones(len(batch), dtype=bool)
+        servable = np.ones(len(batch), dtype=bool)
         if batch.closed_loop is not None or batch.has_followers:
             outcome = serve(
                 plans,
@@ -90,7 +91,7 @@ def simulate(
                 seed=experiment.seed,
                 progress=progress,
             )
-            batch, accepted = _as_sent(batch, outcome)
+            batch, servable = _as_sent(batch, outcome)
             guesses = Reordered(predictor, outcome.rows)
             facts = facts_of(batch, slo, guesses, origin=outcome.rows)
             unsent = known - len(batch)
@@ -112,14 +113,17 @@ def simulate(
         ran_dry = outcome.end_s > last_start_s(batch) and math.isfinite(window.end_s)
         if not ran_dry or experiment.workload.has_own_end:
             break
+    found = found_in_caches(outcome)
+    capacity = cluster_capacity_rps(plans, batch, found)
     simulation = Simulation(
         outcome=outcome,
         window=window,
         labels=Labels.of(batch),
         pools=tuple(_label(pool) for pool in pools),
-        capacity_rps=cluster_capacity_rps(plans, batch),
+        capacity_rps=capacity,
         notes=[
             *pool_notes(pools, costs, outcome),
+            *(capacity_notes(pools, found) if capacity else ()),
             *workload_notes(batch),
             *traffic_notes(batch, outcome, unsent=unsent, ran_dry=ran_dry),
         ],
@@ -127,7 +131,7 @@ def simulate(
         name=experiment.name,
         slo=slo,
         closed_loop=batch.closed_loop is not None,
-        demand_rps=demand_rps(batch, accepted, window),
+        demand_rps=demand_rps(batch, servable, window),
         costs=tuple(
             PoolCosts.of(cost, pool.engine, pool.gpu, pool.settings.tensor_parallel_size)
             for pool, cost in zip(pools, costs, strict=True)
@@ -219,10 +223,11 @@ def _as_sent(batch: RequestBatch, outcome: Outcome) -> tuple[RequestBatch, NDArr
 
     Then closed loops and sessions are measured like any other traffic, and run once more for that.
     Requests that never came, since one before them was refused, are left out; also says which of
-    the others were accepted.
+    the others are not too long for every pool.
     """
-    accepted = outcome.requests["status"] != REJECTED
-    return batch.take(outcome.rows, outcome.requests["arrival_s"].copy()), accepted
+    servable = np.ones(len(outcome.rows), dtype=bool)
+    servable[[k for k, reason in outcome.refused.items() if is_too_long(reason)]] = False
+    return batch.take(outcome.rows, outcome.requests["arrival_s"].copy()), servable
 
 
 def _window(experiment: Experiment, batch: RequestBatch) -> Window:

@@ -18,6 +18,7 @@ from simulator.cluster.routing import Dispatcher, fleet_of
 from simulator.cluster.source import ClosedLoopSource, SessionSource, Source
 from simulator.cluster.stepping import RunningAhead
 from simulator.engine.itl import EDGES_S
+from simulator.engine.refusal import of_every_pool
 from simulator.engine.replica import Replica, content_paths_of
 from simulator.engine.request import NEW, REJECTED, RUNNING, WAITING
 from simulator.engine.state import STATE
@@ -169,7 +170,7 @@ class Cluster:
             self._dispatcher.sent(i, replica)
         if reason is None or len(self.pools) == 1:
             return reason
-        return f"{reason} of every pool"
+        return of_every_pool(reason)
 
     def _listen(self) -> None:
         for replica in self.replicas:

@@ -9,7 +9,7 @@ import numpy as np
 import simpy
 
 from simulator.cost.iteration_time import CostTable
-from simulator.engine import kernel
+from simulator.engine import kernel, refusal
 from simulator.engine.cache_pool import grown
 from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
@@ -25,8 +25,8 @@ from simulator.prefix import PromptSegments
 from simulator.schedulers.base import Scheduler
 
 REFUSALS = {
-    kernel.TOO_LONG_PROMPT: "prompt leaves no room for a token below max_model_len",
-    kernel.TOO_LONG_TOTAL: "prompt + max_tokens exceeds max_model_len",
+    kernel.TOO_LONG_PROMPT: refusal.LONG_PROMPT,
+    kernel.TOO_LONG_TOTAL: refusal.LONG_TOTAL,
 }
 
 _SPANS_PER_CALL = 20_000  # so that a long lonely run comes up for air

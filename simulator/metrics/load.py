@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from simulator.engine.refusal import is_too_long
 from simulator.metrics.record import RunRecord
 
 # Arrivals are taken to go on to the end of the window unless silence before it is this many times
@@ -45,11 +46,12 @@ def arrival_span(record: RunRecord) -> tuple[float, float]:
 
 
 def offered_rps(record: RunRecord) -> float | None:
-    """Requests per second that the pools are asked for, those refused left out.
+    """Requests per second that the pools are asked for: all that are sent, served or not.
 
-    Those that arrived in the window while any kept arriving; where turns wait for answers, what the
-    sessions that start in it bring in the long run (`simulator.demand`). None if all came at once,
-    or were refused.
+    Those that arrived in the window while any kept arriving, what admission control turned away
+    among them; where turns wait for answers, what the sessions that start in it bring in the long
+    run (`simulator.demand`). Requests too long for every pool are no load. None if all came at
+    once, or were too long.
     """
     arriving = arriving_rps(record)
     if arriving is None or record.demand_rps is None:
@@ -58,18 +60,25 @@ def offered_rps(record: RunRecord) -> float | None:
 
 
 def arriving_rps(record: RunRecord) -> float | None:
-    """Requests per second that arrived in the window while they kept arriving and were accepted.
+    """Requests per second that arrived in the window while they kept arriving.
 
-    None if they all came at once, or if all were refused.
+    None if they all came at once, or if all were too long for every pool.
     """
     start, end = arrival_span(record)
-    count = accepted(record)
+    count = accepted(record) + turned_away(record)
     return count / (end - start) if count and end > start else None
 
 
 def accepted(record: RunRecord) -> int:
     """Requests that arrived in the window and were not rejected."""
     return int((arriving(record)["status"] != "rejected").sum())
+
+
+def turned_away(record: RunRecord) -> int:
+    """Requests that arrived in the window and were rejected, although a pool could serve them."""
+    here = arriving(record)
+    reasons = here.loc[(here["status"] == "rejected").to_numpy(bool), "reason"]
+    return sum(not is_too_long(reason) for reason in reasons)
 
 
 def arriving(record: RunRecord) -> pd.DataFrame:

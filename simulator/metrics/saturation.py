@@ -20,6 +20,8 @@ Of several pools each is also judged by its own queue and arrivals, at a level d
 number: one of them may drown while the others have room.
 Sessions throttle themselves, as their turns wait for answers: their load is what they bring in the
 long run, and more than the capacity is an overload without any queue.
+Admission control keeps queues short by turning requests away: a material share of them turned away
+at a load above the capacity is an overload too, whatever the queue does.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from simulator.metrics.load import (
     arriving,
     offered_rps,
     pool_timeline,
+    turned_away,
 )
 from simulator.metrics.record import RunRecord
 
@@ -98,18 +101,24 @@ def saturation(record: RunRecord) -> Saturation:
     offered, capacity = offered_rps(record), record.capacity_rps
     load = offered / capacity if offered is not None and capacity else None
 
+    arrivals, turned = accepted(record), turned_away(record)
+    shed = turned >= _material(arrivals + turned)
+    rejected = _rejections(turned, arrivals + turned)
+
     def judged(verdict: Verdict, reason: str, grown: float | None = None) -> Saturation:
-        return Saturation(verdict, reason, offered, capacity, load, grown)
+        return Saturation(verdict, f"{reason}{rejected}", offered, capacity, load, grown)
 
     whole = "pool" if len(record.pools) == 1 else "cluster"
     if record.closed_loop:
         reason = (
             f"clients of a closed loop wait for their answers: they cannot overload the {whole}."
         )
-        return Saturation("OK", reason, None, capacity, None, None)
+        return Saturation("OK", f"{reason}{rejected}", None, capacity, None, None)
     start, end = arrival_span(record)
-    arrivals = accepted(record)
+    beyond = f"the offered load is {load:.2f} x the estimated capacity" if load is not None else ""
     if arrivals < MIN_ARRIVALS:
+        if shed and load is not None and load > 1 and arrivals + turned >= MIN_ARRIVALS:
+            return judged("OVERLOADED", f"{beyond}.")
         what = "no measured request" if arrivals == 0 else f"only {arrivals} measured requests"
         return judged("UNKNOWN", f"{what} got in; {MIN_ARRIVALS} are needed to judge.")
     if offered is None:
@@ -125,7 +134,6 @@ def saturation(record: RunRecord) -> Saturation:
     waiting = pool["waiting"].to_numpy(np.float64)
     queue = growth(times, waiting)
     material = _material(arrivals)
-    beyond = f"the offered load is {load:.2f} x the estimated capacity" if load is not None else ""
     if len(record.pools) > 1:
         drowning = _drowning_pool(record, start, end)
         if drowning is not None:
@@ -145,6 +153,9 @@ def saturation(record: RunRecord) -> Saturation:
                 "through the window, though few of them queue yet."
             )
             return judged("OVERLOADED", reason, queue.total)
+    if shed and load is not None and load > 1:
+        reason = f"{beyond}; the queue stays short as admission control lets so few in."
+        return judged("OVERLOADED", reason, queue.total)
     if queue.total >= material and queue.p_value < _LIKELY:
         reason = (
             f"the queue grew by {queue.total:.0f} requests through the window, which may still be "
@@ -186,6 +197,13 @@ def _drowning_pool(record: RunRecord, start: float, end: float) -> str | None:
             )
             found.append((queue.total, reason))
     return max(found, default=(0.0, None))[1]
+
+
+def _rejections(turned: int, sent: int) -> str:
+    """A sentence on how many admission control turned away, if any, with a space before it."""
+    if not turned:
+        return ""
+    return f" Admission control rejected {turned:,} of {sent:,} requests ({turned / sent:.0%})."
 
 
 def _material(arrivals: int) -> float:

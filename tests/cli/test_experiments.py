@@ -54,7 +54,7 @@ def test_agents_wait_for_turns_not_for_requests():
     assert 2.0 < shown["median_tta_ms"] / shown["median_e2el_ms"] < 4.0
     assert 35_000 < shown["median_tta_ms"] < 55_000
     assert shown["verdict"] == "OK"
-    assert 0.45 < shown["offered_load"] < 0.65
+    assert 0.2 < shown["offered_load"] < 0.35  # half of what it would be without the prefix cache
     assert not any("sessions bring" in note for note in shown["notes"])
     ratio = shown["total_input_tokens"] / shown["total_output_tokens"]
     assert 55 < ratio < 75

@@ -6,6 +6,7 @@ import pytest
 from simulator.engine.config import EngineConfig
 from simulator.engine.request import COMPLETED, new_requests
 from simulator.metrics.capacity import capacity_rps
+from simulator.prefix import PromptSegments
 from simulator.testing import linear_cost, serve
 
 COUNT = 4000
@@ -90,6 +91,26 @@ def test_equal_requests_one_at_a_time():
     measured, _, _ = completion_rate_rps(config, cost, prompts, outputs)
     assert measured == pytest.approx(1.0 / (20 * 0.01))
     assert capacity_rps(config, cost, prompts, outputs) == pytest.approx(measured)
+
+
+def test_prompt_tokens_in_the_prefix_cache_are_not_computed():
+    """Prompts of 4,000 tokens, 3,200 of them the same; the cache finds all of these but once."""
+    count, shared = 600, 3200
+    config = EngineConfig(
+        num_gpu_blocks=60_000, max_model_len=8000, max_num_seqs=64, enable_prefix_caching=True
+    )
+    cost = linear_cost(0.005, 5e-5, 2e-9, max_tokens=8192, max_seqs=64)
+    cost.prefill_s[3] = 4e-9  # so that attention between prompt tokens is half of a prompt
+    prompts, outputs = np.full(count, 4000), np.full(count, 60)
+    lists = [[(0, shared), (1 + i, 4000 - shared)] for i in range(count)]
+    requests = new_requests(np.zeros(count), prompts, outputs)
+    segments = PromptSegments.from_lists(lists, np.full((count, 2), -1))
+    serve(config, cost, requests, segments=segments, check_integrity=False)
+    assert requests["cached_tokens"].mean() > 0.98 * shared
+    measured = count / requests["finish_s"].max()
+    estimate = capacity_rps(config, cost, prompts, outputs, shared / 4000)
+    assert estimate == pytest.approx(measured, rel=0.1)
+    assert capacity_rps(config, cost, prompts, outputs) < 0.5 * measured
 
 
 def test_more_of_anything_is_never_less():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from fake_record import fake_record
 
+from simulator.engine.refusal import LONG_PROMPT, LONG_TOTAL, of_every_pool
 from simulator.metrics.load import (
     arrival_span,
     completed_in_window,
@@ -74,6 +75,51 @@ def test_a_steady_pool_is_ok_whatever_the_estimate_of_its_capacity():
     result = saturation(replace(record, capacity_rps=offered_rps(record) / 1.1))
     assert result.verdict == "OK"
     assert "although the offered load is 1.10 x" in result.reason
+
+
+def turning_away(record, share, reason="every queue is full"):
+    """The record with a share of its requests rejected, spread evenly."""
+    requests = record.requests.copy()
+    before = np.floor(np.arange(len(requests) + 1) * share + 1e-9)
+    gone = np.diff(before) == 1
+    requests.loc[gone, ["status", "finish_s", "reason"]] = ["rejected", np.nan, reason]
+    return replace(record, requests=requests)
+
+
+def test_what_admission_control_turns_away_is_load():
+    record = fake_record(1_000, load=0.7)
+    all_in = offered_rps(record)
+    shed = turning_away(record, 0.6)
+    assert offered_rps(shed) == pytest.approx(all_in)
+    result = saturation(replace(shed, capacity_rps=0.5 * all_in))
+    assert result.verdict == "OVERLOADED"
+    assert result.offered_load == pytest.approx(2.0)
+    assert "2.00 x the estimated capacity" in result.reason
+    assert "rejected 600 of 1,000 requests (60%)" in result.reason
+
+
+def test_rejections_below_the_capacity_are_told_but_no_overload():
+    result = saturation(turning_away(fake_record(1_000, load=0.7), 0.6))
+    assert result.verdict == "OK"
+    assert "rejected 600 of 1,000 requests (60%)" in result.reason
+    few = turning_away(fake_record(1_000, load=0.7), 0.01)
+    assert saturation(replace(few, capacity_rps=offered_rps(few) / 1.1)).verdict == "OK"
+    assert "Admission" not in saturation(fake_record(1_000, load=0.7)).reason
+
+
+def test_an_admission_control_that_lets_hardly_anybody_in():
+    shed = turning_away(fake_record(1_000, load=0.7), 0.97)
+    result = saturation(replace(shed, capacity_rps=offered_rps(shed) / 5.0))
+    assert result.verdict == "OVERLOADED"
+    assert "rejected 970 of 1,000 requests (97%)" in result.reason
+
+
+@pytest.mark.parametrize("reason", [LONG_PROMPT, LONG_TOTAL, of_every_pool(LONG_TOTAL)])
+def test_requests_too_long_for_every_pool_are_no_load(reason):
+    record = fake_record(1_000, load=0.7)
+    refused = turning_away(record, 0.6, reason)
+    assert offered_rps(refused) == pytest.approx(0.4 * offered_rps(record))
+    assert "rejected" not in saturation(refused).reason
 
 
 def test_too_little_data_is_said_to_be_so():

@@ -84,6 +84,36 @@ def test_refused_requests_are_no_load(good):
     assert any("were rejected: prompt leaves no room" in note for note in summary["notes"])
 
 
+def test_requests_that_admission_control_rejects_are_load(good):
+    measure = "measure={warmup_s: 5, window_s: 20}"
+    narrow = (measure, "pools.reasoning.engine.max_num_seqs=2")
+    gate = "admission={kind: queue_cap, max_waiting_per_replica: 3}"
+    without, behind = simulate(good, *narrow).summary, simulate(good, *narrow, gate).summary
+    assert behind["rejected"] > 0.2 * behind["num_prompts"]
+    assert behind["offered_rps"] == without["offered_rps"] == behind["num_prompts"] / 20
+    assert behind["verdict"] == without["verdict"] == "OVERLOADED"
+    counts = f"rejected {behind['rejected']:,} of {behind['num_prompts']:,} requests"
+    assert counts in behind["verdict_reason"]
+    assert any("were rejected: every queue is full" in note for note in behind["notes"])
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("scheduler=no_evict", "leaves out the KV that scheduler no_evict reserves"),
+        ("kv_compression={budget_tokens: 256}", "leaves out KV compression"),
+        ("batching=static", "leaves out the seats that static batching leaves empty"),
+    ],
+)
+def test_what_the_estimate_of_capacity_leaves_out(good, option, said):
+    notes = simulate(good, f"pools.reasoning.engine.{option}", "workload.num_requests=20").summary[
+        "notes"
+    ]
+    assert [said in note for note in notes].count(True) == 1
+    plain = simulate(good, "workload.num_requests=20").summary["notes"]
+    assert not any("estimated capacity" in note for note in plain)
+
+
 def test_when_all_are_refused_nothing_is_judged(good):
     all_too_long = "workload.prompt_tokens={kind: constant, tokens: 30000}"
     summary = simulate(good, "measure={warmup_s: 5, window_s: 20}", all_too_long).summary
