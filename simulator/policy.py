@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
-from simulator.errors import InputError
+from simulator.errors import InputError, Problem
 from simulator.registry import Registry
 
 
@@ -34,6 +34,10 @@ class Policy:
     source: ClassVar[str] = ""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with its parameters together; a problem's field is a parameter, or None."""
+        return []
 
 
 P = TypeVar("P", bound=Policy)

@@ -14,6 +14,7 @@ from simulator.rng import luck
 from workloads.arrivals import AllAtOnceArrivals, Arrivals, ClosedLoopArrivals
 from workloads.batch import RequestBatch
 from workloads.generate import class_batch, combine
+from workloads.slo import Slo
 from workloads.tasks import TaskClass
 from workloads.workload import DrawnWorkload
 
@@ -46,6 +47,16 @@ class MixWorkload(DrawnWorkload):
         if self.arrivals is not None and all(each.arrivals for each in self.classes.values()):
             raise ValueError("every class has arrivals of its own: nobody takes those of the mix")
         return self
+
+    @property
+    def slos(self) -> list[Slo]:
+        """The latency targets of the classes that have their own."""
+        return [each.slo for each in self.classes.values() if each.slo]
+
+    @property
+    def priorities(self) -> list[int]:
+        """The priority of each class."""
+        return [each.priority for each in self.classes.values()]
 
     def generate(
         self, seed: int, *, duration_s: float | None = None, base_dir: Path | None = None

@@ -11,6 +11,7 @@ from pydantic import Field
 from simulator.errors import InputError, Problem
 from workloads.batch import MAX_REQUESTS, RequestBatch
 from workloads.schema import Section
+from workloads.slo import Slo
 
 
 class Workload(Section):
@@ -63,6 +64,16 @@ class Workload(Section):
     def inputs(self, base_dir: Path | None = None) -> list[Path]:
         """The files that requests are read from."""
         return []
+
+    @property
+    def slos(self) -> list[Slo]:
+        """The latency targets that some of its classes have, instead of the experiment's."""
+        return []
+
+    @property
+    def priorities(self) -> list[int]:
+        """The priorities of its classes, smaller more urgent."""
+        return [0]
 
     def check(self, base_dir: Path | None = None) -> list[Problem]:
         """What is wrong with `inputs` without reading them: none is there, or no file."""

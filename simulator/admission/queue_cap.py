@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from simulator.admission.base import ADMISSIONS, Admission, Replicas
 from simulator.admission.bookkeeping import LetIn
+from simulator.errors import Problem
 from simulator.facts import RequestFacts
 
 Cap = Annotated[int, Field(ge=0)] | None
@@ -39,6 +40,13 @@ class QueueCap(Admission):
 
     max_waiting_per_replica: Cap = None
     """Requests that wait on a replica: nobody is let in while no replica has fewer."""
+
+    def problems(self) -> list[Problem]:
+        """That no limit is set, so that nobody would ever be rejected."""
+        limits = {parameter.name: getattr(self, parameter.name) for parameter in fields(self)}
+        if any(limit is not None for limit in limits.values()):
+            return []
+        return [Problem(f"queue_cap has no limit: give {' or '.join(limits)}")]
 
     def start(self, facts: RequestFacts) -> None:
         """Nobody is waiting."""

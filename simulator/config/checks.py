@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from simulator.config.experiment import Experiment, PoolSettings
 from simulator.config.resolve import resolve_pool
 from simulator.errors import InputError, Problem
+from simulator.policy import Policy
 from simulator.predictors import unanswered
 from workloads.workload import Workload
 
@@ -20,17 +23,21 @@ def check_experiment(experiment: Experiment) -> list[Problem]:
         problems += check_pool(name, pool)
     problems += _length_problems(experiment)
     problems += _prediction_problems(experiment)
+    problems += _need_problems(experiment)
+    for family in ("router", "predictor", "admission"):
+        problems += _parameter_problems(family, getattr(experiment, family).build())
     problems += check_workload(experiment.workload, read_trace=bool(problems))
     return problems
 
 
 def check_pool(name: str, pool: PoolSettings) -> list[Problem]:
     """Everything that keeps `pool` from starting."""
+    problems = _parameter_problems(f"pools.{name}.engine.scheduler", pool.engine.scheduler.build())
     try:
         resolve_pool(name, pool)
     except InputError as error:
-        return error.problems
-    return []
+        problems += error.problems
+    return problems
 
 
 def check_workload(workload: Workload, *, read_trace: bool = True) -> list[Problem]:
@@ -50,9 +57,38 @@ def _prediction_problems(experiment: Experiment) -> list[Problem]:
         f"pools.{name}.engine.scheduler": pool.engine.scheduler.build()
         for name, pool in experiment.pools.items()
     }
-    policies["router"] = experiment.router.build()
     policies |= {"router": experiment.router.build(), "admission": experiment.admission.build()}
     return unanswered(experiment.predictor.build(), policies)
+
+
+def _need_problems(experiment: Experiment) -> list[Problem]:
+    """A scheduler that goes by deadlines or priorities needs requests that have some."""
+    workload, problems = experiment.workload, []
+    due = any(slo.e2el_s is not None for slo in (experiment.slo, *workload.slos))
+    ordered = len(set(workload.priorities)) > 1
+    for name, pool in experiment.pools.items():
+        scheduler = pool.engine.scheduler
+        policy, field = scheduler.build(), f"pools.{name}.engine.scheduler"
+        if policy.needs_deadline and not due:
+            message = (
+                f"{scheduler.kind} goes by deadlines, and no request has one: give slo.e2el_s, or"
+                " the slo of a class its own"
+            )
+            problems.append(Problem(message, field=field))
+        if policy.needs_priority and not ordered:
+            message = (
+                f"{scheduler.kind} goes by the priority of classes, and all requests have the same:"
+                " give classes of a mix different ones"
+            )
+            problems.append(Problem(message, field=field))
+    return problems
+
+
+def _parameter_problems(field: str, policy: Policy) -> list[Problem]:
+    return [
+        replace(problem, field=f"{field}.{problem.field}" if problem.field else field)
+        for problem in policy.problems()
+    ]
 
 
 def _length_problems(experiment: Experiment) -> list[Problem]:

@@ -73,6 +73,10 @@ def resolve_pool(name: str, pool: PoolSettings, *, gpu: GpuProfile | None = None
     if draft["preemption"] != "recompute" and draft["host_kv_tokens"] == 0:
         message = f"preemption {draft['preemption']} needs host memory to keep KV in"
         problems.append(Problem(message, field=f"{at}.engine.host_kv_gib"))
+    offloads = pool.engine.scheduler.build().offloads
+    if offloads and draft["host_kv_tokens"] == 0:
+        message = f"{pool.engine.scheduler.kind} offloads KV to host memory: give it some"
+        problems.append(Problem(message, field=f"{at}.engine.host_kv_gib"))
     engine = _collect(problems, f"{at}.engine", lambda: EngineConfig(**draft))
     if engine is None or problems:
         raise InputError(problems)
@@ -81,6 +85,7 @@ def resolve_pool(name: str, pool: PoolSettings, *, gpu: GpuProfile | None = None
         price = gpu.price.si
     notes = (
         *_prefix_cache_notes(pool.engine, architecture),
+        *_idle_option_notes(pool.engine, engine, offloads),
         *_figure_notes(architecture, gpu, engine, price),
     )
     return ResolvedPool(name, pool, architecture, gpu, engine, memory, price, notes)
@@ -274,6 +279,21 @@ def _prefix_cache_notes(settings: EngineSettings, architecture: Architecture) ->
     if reason is None:
         return []
     return [f"{settings.preset} caches prefixes by default; that {reason}"]
+
+
+def _idle_option_notes(settings: EngineSettings, engine: EngineConfig, offloads: bool) -> list[str]:
+    """Options that were given and change nothing."""
+    notes = []
+    kind = settings.scheduler.kind
+    if engine.host_kv_tokens and engine.preemption == "recompute" and not offloads:
+        notes.append(
+            f"host_kv_gib is not used: preemption is recompute, and scheduler {kind} does not say"
+            " that it offloads KV"
+        )
+    default = PRESETS[settings.preset].fields["checkpoint_tokens"]
+    if engine.preemption != "checkpoint" and engine.checkpoint_tokens != default:
+        notes.append(f"checkpoint_tokens is not used: preemption is {engine.preemption}")
+    return notes
 
 
 def _figure_notes(

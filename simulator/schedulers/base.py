@@ -48,7 +48,8 @@ class Action:
     RECOMPUTE: Final = 2
     """It gives up its seat, and its KV cache is computed again later."""
     OFFLOAD: Final = 3
-    """It gives up its seat, and its KV cache goes to host memory, as far as there is room."""
+    """It gives up its seat, and its KV cache goes to host memory, as far as there is room: what has
+    none, as on a replica without `host_kv_gib`, is computed again."""
 
 
 class Scheduler(Policy):
@@ -82,6 +83,17 @@ class Scheduler(Policy):
 
     needs_prediction: ClassVar[bool] = False
     """Whether it reads `predicted_tokens`, so that a predictor must be configured."""
+
+    needs_deadline: ClassVar[bool] = False
+    """Whether it goes by `deadline_s`, so that some class of requests must have a target e2el_s."""
+
+    needs_priority: ClassVar[bool] = False
+    """Whether it goes by `priority`, so that some classes of requests must differ in it."""
+
+    @property
+    def offloads(self) -> bool:
+        """Whether it may move KV to host memory, which the replica then must have."""
+        return self.when_displaced == Action.OFFLOAD
 
     def start(self, facts: RequestFacts, config: EngineConfig) -> None:
         """Called once, before the run, for each replica: every replica has a scheduler of its own.

@@ -27,6 +27,7 @@ class Edf(Scheduler):
         " environment, J. ACM 20 (1973)"
     )
     foresees: ClassVar[bool] = True
+    needs_deadline: ClassVar[bool] = True
 
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """The deadline (seconds); infinite where nobody set one."""

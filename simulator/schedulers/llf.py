@@ -34,6 +34,7 @@ class Llf(Scheduler):
     )
     rank_changes: ClassVar = "running"
     needs_prediction: ClassVar[bool] = True
+    needs_deadline: ClassVar[bool] = True
 
     seconds_per_token: Annotated[float, Field(gt=0.0)] | None = None
     """What an output token takes (seconds); null: learnt from the requests that have finished."""

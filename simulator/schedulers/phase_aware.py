@@ -51,11 +51,17 @@ class PhaseAware(Scheduler):
     back_s: Annotated[float, Field(ge=0.0)] = 2.0
     """Reading time in hand (seconds) with which it is due again; less than `ahead_s`."""
 
+    def problems(self) -> list[Problem]:
+        """That an answer would be due again as soon as it gives way."""
+        if self.back_s < self.ahead_s:
+            return []
+        message = f"{self.back_s} must be below ahead_s, {self.ahead_s}"
+        return [Problem(message, field="back_s")]
+
     def start(self, facts: RequestFacts, config: EngineConfig) -> None:
-        """Raises `InputError` if an answer would be due again as soon as it gives way."""
-        if self.back_s >= self.ahead_s:
-            message = f"{self.back_s} must be below ahead_s, {self.ahead_s}"
-            raise InputError(Problem(message, field="back_s"))
+        """Raises `InputError` for parameters that do not go together."""
+        if self.problems():
+            raise InputError(self.problems())
 
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """Answers that are due, the most urgent first; thinking by turns; all other answers."""

@@ -20,6 +20,7 @@ class Priority(Scheduler):
 
     source: ClassVar[str] = "vLLM 0.33.0, vllm/v1/core/sched/request_queue.py"
     foresees: ClassVar[bool] = True
+    needs_priority: ClassVar[bool] = True
 
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """The priority number; ties are served in order of arrival."""

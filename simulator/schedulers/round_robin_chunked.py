@@ -41,6 +41,11 @@ class RoundRobinChunked(Scheduler):
     """The KV cache of who waits for a turn: kept on the GPU until others need it, dropped and
     computed again, or moved to host memory as far as there is room."""
 
+    @property
+    def offloads(self) -> bool:
+        """If it is told to."""
+        return self.kv == "offload"
+
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """Since when it waits (seconds)."""
         return view.queued_since_s
