@@ -8,19 +8,20 @@ it: `kind: ./my_policy.py:MyPolicy`, relative to the experiment file.
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import inspect
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
-from simulator.errors import InputError, Problem
-from simulator.registry import Registry
+from simulator.errors import InputError, IntegrityError, PonderError, Problem
+from simulator.policy_file import class_in, shown
+from simulator.registry import Registry, kind_in_registry
+
+_FROM_FILES: dict[type[Any], str] = {}
 
 
 class Policy:
@@ -63,18 +64,50 @@ def find(registry: Registry[type[P]], base: type[P], kind: str) -> type[P]:
     path, colon, name = kind.rpartition(":")
     if not colon or not path.endswith(".py"):
         return registry[kind]
-    found = getattr(_load(Path(path)), name, None)
-    if found is None:
-        raise InputError(f"{path} has no class {name!r}")
-    if not (inspect.isclass(found) and issubclass(found, base)):
-        raise InputError(f"{name} in {path} is not a {base.__name__}")
+    found = class_in(Path(path), name, base)
+    _FROM_FILES[found] = shown(Path(path), name)
     return found
 
 
+def kind_of(policy: object) -> str:
+    """What a user calls a policy (or a class of policies): its kind, or else the class's name."""
+    cls = policy if inspect.isclass(policy) else type(policy)
+    return _FROM_FILES.get(cls) or kind_in_registry(cls) or cls.__name__
+
+
+def blame(family: str, policy: object, error: BaseException) -> IntegrityError:
+    """The error that says that it was this policy, of a `family` such as "router", that failed."""
+    who = f"{family} {kind_of(policy)}"
+    if isinstance(error, PonderError):
+        return IntegrityError(f"{who}: {error}")
+    return IntegrityError(f"{who} failed: {type(error).__name__}: {error}")
+
+
+@contextmanager
+def blaming(family: str, policy: object) -> Iterator[None]:
+    """Around calls that may refuse: `InputError` passes, for anything else the policy is blamed."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise blame(family, policy, error) from error
+
+
 def build(cls: type[P], parameters: Mapping[str, Any]) -> P:
-    """An instance of `cls` with `parameters`; pydantic's `ValidationError` if they are bad."""
+    """An instance of `cls` with `parameters`; pydantic's `ValidationError` if they are bad.
+
+    Raises `InputError` for whatever else goes wrong when it is made.
+    """
     checked = parameter_model(cls).model_validate(dict(parameters))  # type: ignore[arg-type]
-    return cls(**{name: getattr(checked, name) for name in type(checked).model_fields})
+    values = {name: getattr(checked, name) for name in type(checked).model_fields}
+    try:
+        return cls(**values)
+    except PonderError:
+        raise
+    except (Exception, SystemExit) as error:
+        message = f"{kind_of(cls)} cannot be made: {type(error).__name__}: {error}"
+        raise InputError(message) from error
 
 
 @cache
@@ -110,23 +143,3 @@ def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
     if field.default_factory is not dataclasses.MISSING:
         return {"default_factory": field.default_factory}
     return {} if field.default is dataclasses.MISSING else {"default": field.default}
-
-
-def _load(path: Path) -> ModuleType:
-    """The module in `path`, loaded once a process."""
-    name = f"ponder_policy_{path.resolve().as_posix().replace('/', '_').replace('.', '_')}"
-    if name in sys.modules:
-        return sys.modules[name]
-    if not path.is_file():
-        raise InputError(f"no such file: {path}")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file may raise
-        del sys.modules[name]
-        raise InputError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
-    return module

@@ -9,6 +9,13 @@ from simulator.errors import InputError
 
 T = TypeVar("T")
 
+_KINDS: dict[object, str] = {}
+
+
+def kind_in_registry(item: object) -> str | None:
+    """The kind under which a registry files `item`; None if none does."""
+    return _KINDS.get(item)
+
 
 class Registry(Generic[T]):
     """Maps a `kind` (the word used in YAML) to what implements it.
@@ -28,6 +35,7 @@ class Registry(Generic[T]):
             if kind in self._items:
                 raise ValueError(f"{self.what} {kind!r} is registered twice")
             self._items[kind] = item
+            _KINDS[item] = kind
             return item
 
         return add

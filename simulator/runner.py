@@ -32,7 +32,8 @@ from simulator.labels import Labels, PoolLabel, first_request_of_query
 from simulator.metrics.pool_costs import PoolCosts
 from simulator.metrics.window import Window, by_requests, by_seconds
 from simulator.notes import capacity_notes, pool_notes, traffic_notes, workload_notes
-from simulator.predictors import Predictor, Reordered
+from simulator.policy import blaming
+from simulator.predictors import Predictor, Reordered, checked
 from simulator.simulation import Simulation
 from simulator.traffic import generate, sample
 from workloads.batch import RequestBatch
@@ -78,8 +79,10 @@ def simulate(
         if len(more) == known:  # there is no more of it
             break
         batch, known = more, len(more)
-        predictor.start(truth_of(batch), experiment.seed)
-        facts = facts_of(batch, slo, predictor)
+        with blaming("predictor", predictor):
+            predictor.start(truth_of(batch), experiment.seed)
+        guesser = checked(predictor)
+        facts = facts_of(batch, slo, guesser)
         servable = np.ones(len(batch), dtype=bool)
         if batch.closed_loop is not None or batch.has_followers:
             outcome = serve(
@@ -92,7 +95,7 @@ def simulate(
                 progress=progress,
             )
             batch, servable = _as_sent(batch, outcome)
-            guesses = Reordered(predictor, outcome.rows)
+            guesses = Reordered(guesser, outcome.rows)
             facts = facts_of(batch, slo, guesses, origin=outcome.rows)
             unsent = known - len(batch)
         window = _window(experiment, batch)
@@ -185,7 +188,8 @@ def serve(
     gate: Admission | None = None
     if admission.kind != _ADMIT_ALL.kind:
         gate = admission.build()
-        gate.start(facts)
+        with blaming("admission control", gate):
+            gate.start(facts)
     last_s = window.last_arrival_s(batch.arrival_s)
     fine_s = min(last_s, 2.0 * (last_s - window.start_s)) / _TIMELINE_ROWS
     cluster = Cluster(

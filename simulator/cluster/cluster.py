@@ -24,6 +24,7 @@ from simulator.engine.request import NEW, REJECTED, RUNNING, WAITING
 from simulator.engine.state import STATE
 from simulator.errors import IntegrityError
 from simulator.facts import RequestFacts
+from simulator.policy import blame, blaming, kind_of
 from simulator.prefix import PromptSegments
 from simulator.routers.base import Router
 from workloads.batch import ClosedLoop, Sessions
@@ -140,7 +141,10 @@ class Cluster:
         if reason is None:
             reason = self._offer(self._dispatcher.choose(i), i)
             if reason is None and self._admission is not None:
-                self._admission.admitted(i, self.clock.now)
+                try:
+                    self._admission.admitted(i, self.clock.now)
+                except (Exception, SystemExit) as error:
+                    raise blame("admission control", self._admission, error) from error
         if reason is not None:
             self._refused[i] = reason
             if self._left is not None:
@@ -152,12 +156,13 @@ class Cluster:
         if self._admission is None:
             return None
         seen = count(self.replicas) if self._admission.needs_snapshot else None
-        reason = self._admission.refusal(i, self.clock.now, seen)
+        try:
+            reason = self._admission.refusal(i, self.clock.now, seen)
+        except (Exception, SystemExit) as error:
+            raise blame("admission control", self._admission, error) from error
         if reason is not None and not (isinstance(reason, str) and reason):
-            raise IntegrityError(
-                f"{type(self._admission).__name__}: refusal must return a reason or None,"
-                f" not {reason!r}"
-            )
+            message = f"refusal must return a reason or None, not {reason!r}"
+            raise IntegrityError(f"admission control {kind_of(self._admission)}: {message}")
         if reason is not None:
             self.requests["status"][i] = REJECTED
             self.requests["finish_s"][i] = self.requests["arrival_s"][i]
@@ -182,9 +187,11 @@ class Cluster:
         if self._admission is not None and self._admission.watches_answers:
             done = self.requests[ids]
             columns = (done[name] for name in ("generated_tokens", "first_token_s", "finish_s"))
-            self._admission.answered(np.array(ids, dtype=np.int64), *columns)
+            with blaming("admission control", self._admission):
+                self._admission.answered(np.array(ids, dtype=np.int64), *columns)
         if self._router_listens:
-            self.router.on_finish(ids)
+            with blaming("router", self.router):
+                self.router.on_finish(ids)
         times_s = self.requests["finish_s"][ids].tolist()
         if self._waiting_source is not None:
             self._waiting_source.answered(ids, times_s)

@@ -14,6 +14,7 @@ from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
 from simulator.errors import IntegrityError
 from simulator.facts import RequestFacts
+from simulator.policy import blame, blaming, kind_of
 from simulator.routers.base import Fleet, Router, Snapshot
 
 
@@ -63,8 +64,9 @@ class Dispatcher:
         self._clock = clock
         self._delay_s = router.snapshot_delay_s
         self._alone = len(fleet) == 1
-        router.start(fleet, facts, seed)
-        predicted = router.predicted_tokens() if router.needs_predicted_left else None
+        with blaming("router", router):
+            router.start(fleet, facts, seed)
+            predicted = router.predicted_tokens() if router.needs_predicted_left else None
         self._snapshots = Snapshots(
             fleet, requests, states, phases, predicted, counts_sent=self._delay_s > 0.0
         )
@@ -88,14 +90,17 @@ class Dispatcher:
                 self._snapshots.take(now_s)
         if self._restricted is not None and self._restricted[request]:
             view = self._fitting(request)
-        chosen = given = self.router.choose(request, view)
+        try:
+            chosen = given = self.router.choose(request, view)
+        except (Exception, SystemExit) as error:
+            raise blame("router", self.router, error) from error
         try:
             chosen = index(chosen)
         except TypeError:
             chosen = -1
         if not 0 <= chosen < len(view.index):
             raise IntegrityError(
-                f"{type(self.router).__name__} chose replica {given!r} of {len(view)}"
+                f"router {kind_of(self.router)} chose replica {given!r} of {len(view)}"
             )
         return chosen if view is self._view else int(view.index[chosen])
 

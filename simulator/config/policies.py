@@ -92,6 +92,11 @@ class PolicySettings(BaseModel):
             if not names_a_class(kind):
                 raise
             raise _with_own_hints(error, model) from None
+        if names_a_class(kind):
+            try:
+                build(policy, {name: getattr(checked, name) for name in model.model_fields})
+            except InputError as error:
+                raise _at("kind", kind, str(error)) from None
         return {"kind": kind, **{name: getattr(checked, name) for name in model.model_fields}}
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from typing import NoReturn
 
 import numpy as np
 
@@ -23,6 +24,14 @@ def place(answer: object, count: int, method: str) -> int:
     return chosen
 
 
+def misshapen(answer: np.ndarray, count: int) -> NoReturn:
+    """Raises `IntegrityError`: it is neither a column of `count` values nor one for all."""
+    raise IntegrityError(
+        f"of {count} requests it must return float[{count}] or a single number, not an array of"
+        f" shape {answer.shape}"
+    )
+
+
 def actions(answer: object, count: int) -> np.ndarray:
     """`count` Actions as int64[count], given one for each or one for all.
 
@@ -35,7 +44,11 @@ def actions(answer: object, count: int) -> np.ndarray:
     if not known.all():
         raise IntegrityError(f"on_review must return Actions, not {given[~known][0]!r}")
     whole = given.astype(np.int64)
-    return whole if whole.shape == (count,) else np.full(count, whole)
+    if whole.shape == (count,):
+        return whole
+    if whole.ndim:
+        misshapen(whole, count)
+    return np.full(count, whole)
 
 
 def ids(answer: object, known: np.ndarray) -> np.ndarray:

@@ -98,10 +98,15 @@ class Foresight:
 
 
 def per_request(values: object, count: int) -> np.ndarray:
-    """One float64 a request, whether the scheduler gave one for each or one for all."""
+    """One float64 a request, whether the scheduler gave one for each or one for all.
+
+    Raises `IntegrityError` for anything of another shape.
+    """
     array = np.asarray(values, dtype=np.float64)
     if array.shape == (count,):
         return array
+    if array.ndim:
+        answers.misshapen(array, count)
     return np.full(count, array)
 
 

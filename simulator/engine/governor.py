@@ -42,8 +42,9 @@ from simulator.engine.state import (
     ReplicaArrays,
 )
 from simulator.engine.views import RequestView
-from simulator.errors import IntegrityError, PonderError
+from simulator.errors import IntegrityError
 from simulator.facts import RequestFacts
+from simulator.policy import blame, blaming
 from simulator.schedulers.base import Action, Scheduler
 
 if TYPE_CHECKING:
@@ -69,7 +70,6 @@ class Governor:
         arrays: ReplicaArrays,
     ) -> None:
         self.scheduler = scheduler
-        self._name = type(scheduler).__name__
         self._facts = facts
         self._table = requests
         self._lists = arrays.lists
@@ -135,7 +135,8 @@ class Governor:
         self._alarms = Alarms(requests)
         self._handled = 0  # requests that lost their seats at this boundary and were seen to
         self.has_a_say = not kind.keeps_arrival_order or bool(decided - {"start"})
-        scheduler.start(facts, config)
+        with blaming("scheduler", scheduler):
+            scheduler.start(facts, config)
         asked = decided & {"review_tokens", "review_at", "reserve_tokens"}
         if self._ranks_apart:
             asked |= {"rank"}
@@ -148,10 +149,8 @@ class Governor:
         """
         try:
             self._arrive(i)
-        except PonderError as error:
-            raise IntegrityError(f"scheduler {self._name}: {error}") from error
-        except Exception as error:
-            raise IntegrityError(self._failed(error)) from error
+        except (Exception, SystemExit) as error:
+            raise blame("scheduler", self.scheduler, error) from error
 
     def _arrive(self, i: int) -> None:
         now_s: float = self._arrival_s.item(i)
@@ -180,13 +179,8 @@ class Governor:
         """
         try:
             self._answer(question)
-        except PonderError as error:
-            raise IntegrityError(f"scheduler {self._name}: {error}") from error
-        except Exception as error:
-            raise IntegrityError(self._failed(error)) from error
-
-    def _failed(self, error: Exception) -> str:
-        return f"scheduler {self._name} failed: {type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:
+            raise blame("scheduler", self.scheduler, error) from error
 
     def _answer(self, question: int) -> None:
         now_s: float = self._now_s.item(0)

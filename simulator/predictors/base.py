@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.errors import Problem
+from simulator.errors import IntegrityError, Problem
 from simulator.facts import LengthPredictor
-from simulator.policy import Policy
+from simulator.policy import Policy, blame, kind_of
 from simulator.registry import Registry
 from simulator.rng import uniforms
 
@@ -99,6 +99,38 @@ class Reordered:
         return self._predictor.total_tokens(self._rows[rows], generated)
 
 
+class _Checked:
+    """A started predictor that is held to what it answers."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def total_tokens(
+        self, rows: NDArray[np.int64], generated: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        try:
+            guess = np.asarray(self._predictor.total_tokens(rows, generated), dtype=np.float64)
+        except (Exception, SystemExit) as error:
+            raise blame("predictor", self._predictor, error) from error
+        if guess.shape != rows.shape:
+            self._wrong(f"one guess for each of {len(rows)} requests, not {guess.shape}")
+        if not (guess >= 0.0).all():
+            self._wrong(f"tokens, 0 or more, not {guess[~(guess >= 0.0)][0]!r}")
+        return guess
+
+    def _wrong(self, what: str) -> NoReturn:
+        error = IntegrityError(f"total_tokens must return {what}")
+        raise blame("predictor", self._predictor, error)
+
+
+def checked(predictor: Predictor) -> LengthPredictor:
+    """`predictor`, which has started; `IntegrityError` for guesses that are none, with its name.
+
+    One that does not answer says nothing but NaN, and is left alone.
+    """
+    return _Checked(predictor) if predictor.answers else predictor
+
+
 def unanswered(predictor: Predictor, policies: Mapping[str, Policy]) -> list[Problem]:
     """What is wrong with a predictor that knows nothing beside these policies (by YAML field).
 
@@ -108,7 +140,7 @@ def unanswered(predictor: Predictor, policies: Mapping[str, Policy]) -> list[Pro
         return []
     return [
         Problem(
-            f"{type(policy).__name__} goes by predicted lengths: choose a predictor that has some",
+            f"{kind_of(policy)} goes by predicted lengths: choose a predictor that has some",
             field=field,
         )
         for field, policy in policies.items()

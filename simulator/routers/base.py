@@ -12,7 +12,7 @@ from pydantic import Field
 
 from simulator.errors import InputError, Problem
 from simulator.facts import RequestFacts
-from simulator.policy import Policy
+from simulator.policy import Policy, kind_of
 from simulator.registry import Registry
 from simulator.rng import uniforms
 
@@ -164,7 +164,7 @@ class Router(Policy):
         rows = np.arange(len(self.facts))
         predicted = self.facts.predictor.total_tokens(rows, np.zeros_like(rows))
         if np.isnan(predicted).any():
-            message = f"{type(self).__name__} goes by predicted lengths, and there are none"
+            message = f"{kind_of(self)} goes by predicted lengths, and there are none"
             raise InputError(Problem(message, field="router"))
         return predicted
 

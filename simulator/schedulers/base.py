@@ -9,12 +9,13 @@ be.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import Field
 
-from simulator.policy import Policy
+from simulator.policy import Policy, kind_of
 from simulator.registry import Registry
 
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ class Scheduler(Policy):
     """What it says of a request at its arrival follows from that request alone, whatever else there
     is. It may then be asked about many at once, before they arrive: `now_s` is float64[k]."""
 
-    when_displaced: ClassVar[int] = Action.RECOMPUTE
+    when_displaced: ClassVar[Annotated[int, Field(ge=Action.PARK, le=Action.OFFLOAD)]] = (
+        Action.RECOMPUTE
+    )
     """The `Action` for a running request that `displace` or `select` pushes out."""
 
     work_conserving: ClassVar[bool] = True
@@ -103,7 +106,7 @@ class Scheduler(Policy):
 
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """The order in which waiting requests are admitted: lowest first, ties by arrival."""
-        raise NotImplementedError(f"{type(self).__name__} must define rank")
+        raise NotImplementedError(f"{kind_of(self)} must define rank")
 
     def victim(self, running: RequestView, now_s: float) -> int:
         """KV ran short: the place in `running` of the request that is preempted.

@@ -12,6 +12,7 @@ from simulator.engine.config import EngineConfig
 from simulator.engine.foresight import whole_tokens
 from simulator.engine.request import NEVER, new_requests
 from simulator.errors import IntegrityError
+from simulator.predictors import PREDICTORS, Predictor, checked
 from simulator.routers.base import Router
 from simulator.schedulers.base import Scheduler
 from simulator.testing import linear_cost, serve
@@ -44,6 +45,10 @@ def failing():
     raise KeyError("oops")
 
 
+def leaving():
+    raise SystemExit(3)
+
+
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
@@ -62,6 +67,11 @@ def failing():
         ({"reserve_tokens": -5}, "reserve_tokens must return 0 or more"),
         ({"reserve_tokens": np.nan}, "reserve_tokens must return 0 or more"),
         ({"rank": np.nan}, "a rank is not a number"),
+        ({"rank": np.zeros((1, 1))}, r"float\[1\] or a single number, not .* shape \(1, 1\)"),
+        ({"rank": np.zeros(7)}, r"not an array of shape \(7,\)"),
+        ({"review_tokens": 5, "on_review": np.zeros((1, 1))}, r"of shape \(1, 1\)"),
+        ({"start": failing}, "failed: KeyError: 'oops'"),
+        ({"rank": leaving}, "failed: SystemExit: 3"),
         ({"rank": failing}, "failed: KeyError: 'oops'"),
         ({"victim": failing}, "failed: KeyError: 'oops'"),
     ],
@@ -99,7 +109,7 @@ def test_a_router_is_told_what_it_did_wrong(choice):
         def choose(self, request, replicas):
             return choice
 
-    with pytest.raises(IntegrityError, match="Mine chose replica"):
+    with pytest.raises(IntegrityError, match="router Mine chose replica"):
         cluster(Mine()).run()
 
 
@@ -110,5 +120,73 @@ def test_an_admission_control_gives_a_reason_or_none(reason):
         def refusal(self, row, now_s, replicas):
             return reason
 
-    with pytest.raises(IntegrityError, match="Mine: refusal must return a reason or None"):
+    with pytest.raises(
+        IntegrityError, match="admission control Mine: refusal must return a reason or None"
+    ):
         cluster(admission=Mine()).run()
+
+
+@pytest.mark.parametrize("method", ["start", "choose"])
+@pytest.mark.parametrize("error", [KeyError("oops"), SystemExit(0)])
+def test_a_router_that_fails_is_named(method, error):
+    @dataclass(eq=False, kw_only=True)
+    class Mine(Router):
+        def choose(self, request, replicas):
+            return 0
+
+    def fail(*_):
+        raise error
+
+    setattr(Mine, method, fail)
+    with pytest.raises(IntegrityError, match=f"router Mine failed: {type(error).__name__}"):
+        cluster(Mine()).run()
+
+
+@pytest.mark.parametrize("method", ["refusal", "admitted", "answered"])
+def test_an_admission_control_that_fails_is_named(method):
+    @dataclass(eq=False)
+    class Mine(Admission):
+        watches_answers = True
+
+        def refusal(self, row, now_s, replicas):
+            return None
+
+    def fail(*_):
+        raise KeyError("oops")
+
+    setattr(Mine, method, fail)
+    with pytest.raises(IntegrityError, match="admission control Mine failed: KeyError: 'oops'"):
+        cluster(admission=Mine()).run()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda rows: np.full(len(rows), np.nan), "tokens, 0 or more, not .*nan"),
+        (lambda rows: np.full(len(rows), -1.0), "tokens, 0 or more, not .*-1.0"),
+        (lambda rows: np.ones((len(rows), 1)), r"one guess for each of 3 requests, not \(3, 1\)"),
+        (lambda rows: 5.0, r"one guess for each of 3 requests, not \(\)"),
+        (lambda rows: failing(), "failed: KeyError: 'oops'"),
+        (lambda rows: ["many"] * len(rows), "failed: ValueError"),
+    ],
+)
+def test_a_predictor_is_told_what_it_did_wrong(answer, message):
+    @dataclass(eq=False)
+    class Mine(Predictor):
+        def total_tokens(self, rows, generated):
+            return answer(rows)
+
+    with pytest.raises(IntegrityError, match=f"predictor Mine.*{message}"):
+        checked(Mine()).total_tokens(np.arange(3), np.zeros(3, dtype=np.int64))
+
+
+def test_a_predictor_that_answers_well_is_left_alone():
+    @dataclass(eq=False)
+    class Mine(Predictor):
+        def total_tokens(self, rows, generated):
+            return generated + np.array([0, np.inf, 2])
+
+    guesses = checked(Mine()).total_tokens(np.arange(3), np.zeros(3, dtype=np.int64))
+    assert guesses.tolist() == [0.0, np.inf, 2.0]
+    silent = PREDICTORS["none"]()
+    assert checked(silent) is silent
