@@ -14,7 +14,9 @@ A percentile is handled through the share of observations below it, which is a m
 "Confidence intervals for medians and other position measures", JASA 47, 1952; for dependent
 sequences Heidelberger and Lewis, Operations Research 32, 1984): the interval of that share is
 carried back through the empirical distribution. The percentiles of the batches themselves won't
-do: the 99th percentile of 50 requests is close to their maximum.
+do: the 99th percentile of 50 requests is close to their maximum. Simulated latencies are often
+equal but for rounding; those within a billionth of the percentile count as equal to it, so that an
+interval does not depend on the last bit.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import numpy as np
 
 BATCHES = 20
 MIN_REQUESTS = 100  # fewer than five requests a batch say nothing about how batches vary
+SAME = 1e-9  # relative, and in seconds: values that differ by less are equal but for rounding
 MAX_AUTOCORRELATION = 0.8  # beyond it the estimate from 20 batches is mostly noise
 
 Bounds = tuple[float, float]
@@ -100,7 +103,8 @@ def percentile_bounds(
     for percent in percents:
         share = percent / 100
         estimate = _quantile(ordered, share)
-        below = np.add.reduceat((values <= estimate).astype(np.float64), bounds[:-1])
+        reached = values <= estimate + SAME * (1.0 + abs(estimate))
+        below = np.add.reduceat(reached.astype(np.float64), bounds[:-1])
         reach = ratio_half_width(below, sizes, confidence)
         if share - reach <= 0 or share + reach >= 1:
             result.append((float("nan"), float("nan")))

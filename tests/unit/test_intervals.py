@@ -111,3 +111,29 @@ def test_correlated_batches_widen_the_interval():
     assert autocorrelation_factor(trend) > 4
     assert autocorrelation_factor(trend * (-1) ** np.arange(BATCHES)) == 1
     assert autocorrelation_factor(np.zeros(BATCHES)) == 1
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_the_last_bit_of_a_latency_moves_no_interval(scale):
+    """Many latencies are equal, as those of a batch are; another platform rounds them otherwise."""
+    random = np.random.default_rng(11)
+    values = scale * np.round(lognormal_ar1(0.5, 2_000, 1, seed=7)[0], 1)
+    percents = [50, 90, 95, 99]
+    assert len(np.unique(values)) < 0.1 * len(values)
+    want = percentile_half_widths(values, percents)
+    assert min(want) > 0
+    for _ in range(20):
+        noise = 1.0 + 1e-15 * random.integers(-4, 5, len(values))
+        assert percentile_half_widths(values * noise, percents) == pytest.approx(want, rel=1e-9)
+        finish = (1000.0 + values) * noise  # a difference of times has an absolute error
+        assert percentile_half_widths(finish - 1000.0, percents) == pytest.approx(want, rel=1e-6)
+
+
+def test_rounding_of_waits_that_are_nothing_moves_no_interval():
+    """Most requests wait for nothing, and some of these for the rounding error of a subtraction."""
+    random = np.random.default_rng(3)
+    waits = np.where(random.random(2_000) < 0.7, 0.0, random.exponential(1.0, 2_000))
+    want = percentile_half_widths(waits, [69.5])
+    assert want[0] > 1e-3  # the upper end is among those that waited
+    noisy = waits + 1e-13 * random.random(len(waits))
+    assert percentile_half_widths(noisy, [69.5]) == pytest.approx(want, rel=1e-6, abs=1e-12)
