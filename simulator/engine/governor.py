@@ -22,7 +22,7 @@ from simulator.engine.asking import (
     yield_seats,
 )
 from simulator.engine.foresight import Foresight, per_request
-from simulator.engine.request import WAITING
+from simulator.engine.request import NONE, WAITING
 from simulator.engine.spans import ABSOLUTE_TOLERANCE_S, RELATIVE_TOLERANCE
 from simulator.engine.state import (
     ASK_EVENTS,
@@ -132,6 +132,7 @@ class Governor:
         self._reserve_tokens = requests["reserve_tokens"]
         self._open = _NOBODY  # requests whose progress is followed
         self._joined: list[int] = []  # ... those that have come since
+        self._followed_s = -math.inf  # when it was last told
         self._alarms = Alarms(requests)
         self._handled = 0  # requests that lost their seats at this boundary and were seen to
         self.has_a_say = not kind.keeps_arrival_order or bool(decided - {"start"})
@@ -189,6 +190,8 @@ class Governor:
             if self._asks & ON_EVICTION:
                 self._handled = self._num_evicted.item(0)
         elif question == ASK_VICTIM:
+            if self._hears_progress and self._followed_s != now_s:
+                self._follow(now_s)
             self._told[0] = self._victim(self._running(), now_s)
         else:
             evicted = self._row(ROW_EVICTED, self._num_evicted)[self._handled :]
@@ -197,7 +200,7 @@ class Governor:
 
     def _events(self, now_s: float) -> None:
         if self._hears_progress:
-            self._follow()
+            self._follow(now_s)
         if "on_finish" in self._decided:
             finished = self._row(ROW_FINISHED, self._num_finished)
             if len(finished):
@@ -234,6 +237,7 @@ class Governor:
                 if self._ranks_apart:
                     set_ranks(self._table, self._state, waiting, self._rank(view, now_s))
                 self._renew_reviews(view, now_s)
+                self._denied[0] = NONE  # it may want a seat now for which it did not ask before
             if len(running):
                 due = np.union1d(due, running)
             self._next_review_s[0] = self._alarms.next_s()
@@ -286,7 +290,7 @@ class Governor:
             self.scheduler.select(waiting, running, now_s),
             np.concatenate((waiting.ids, running.ids)),
         )
-        rebuild_ranks(self._table, self._state, waiting.ids, _places(waiting.ids, chosen))
+        rebuild_ranks(self._table, self._state, waiting._ids, _places(waiting.ids, chosen))
         if self._static:
             return
         leaving = running.ids[_places(running.ids, chosen) == math.inf]
@@ -325,8 +329,9 @@ class Governor:
     def _no_number(self) -> None:
         raise IntegrityError("a rank is not a number (predictions are none without a predictor)")
 
-    def _follow(self) -> None:
+    def _follow(self, now_s: float) -> None:
         """Tell the scheduler what all requests have given that run, or have left since."""
+        self._followed_s = now_s
         ids = self._open
         if self._joined:
             ids = np.concatenate((ids, np.array(self._joined, dtype=np.int64)))
@@ -347,7 +352,7 @@ class Governor:
             at_s = self.scheduler.review_at(view, now_s)
         times_s = per_request(at_s, len(view)).copy()
         tokens = per_request(more, len(view))
-        timed = set_reviews(self._table, self._state, view.ids, tokens, times_s)
+        timed = set_reviews(self._table, self._state, view._ids, tokens, times_s)
         if timed < 0:
             raise IntegrityError("review_tokens is not a number")
         if timed:
