@@ -5,14 +5,14 @@ the same number whether 10 or 10 million are asked for, alone or together. Two p
 one seed therefore see the same world (common random numbers).
 
 Streams in use: "arrivals", "pauses", "prompt", "thinking", "within_problem", "answer",
-"difficulty"; of mixes "class"; of populations "output" and "ratio"; of modulated
-arrivals "arrival_states"; of sessions "turns", "steps", "tool_call", "tool_result",
-"user_pause", "tool_pause" and "compacted"; of predictors "prediction"; of routers "router_..." and
-"difficulty_label". The entity is the class (or client) the draws belong to; the index counts its
-queries, of sessions some their requests, of predictors its requests; routers have no entity and
-count the rows of the run. Of the quality model "correct" (attempts at a query, by sample) and
-"problem" (difficulties the workload does not tell). In "calibration" the entity is a part of an iteration and the
-index counts draws of the ensemble.
+"difficulty"; of mixes "class"; of populations "output" and "ratio"; of modulated arrivals
+"arrival_states"; of sessions "turns", "steps", "tool_call", "tool_result", "user_pause",
+"tool_pause" and "compacted"; of predictors "prediction"; of routers "router_..." and
+"difficulty_label"; of quality "correct" (attempts at a query, by sample), "probe", "verifier" and
+"problem" (difficulties that the workload does not tell). The entity is the class (or client) the
+draws belong to; the index counts its queries, of sessions some their requests, of predictors its
+requests; routers have no entity and count the rows of the run. In "calibration" the entity is a
+part of an iteration and the index counts draws of the ensemble.
 """
 
 from __future__ import annotations

@@ -32,6 +32,20 @@ from simulator.quality.model import (
     independent,
 )
 from simulator.quality.optimum import optimal_tokens
+from simulator.quality.probe import StabilityProbe, settled_tokens
+from simulator.quality.selection import (
+    accepted_odds,
+    best_odds,
+    best_scored,
+    fit_d_prime,
+    selected_accuracy,
+)
+from simulator.quality.verifiers import (
+    CheckingVerifier,
+    OutcomeVerifier,
+    ProcessVerifier,
+    step_probability,
+)
 from simulator.quality.voting import (
     NOBODY,
     converges_to,
@@ -53,12 +67,20 @@ __all__ = [
     "WRONG",
     "AccuracyCurve",
     "AttemptLuck",
+    "CheckingVerifier",
+    "OutcomeVerifier",
+    "ProcessVerifier",
     "QualityModel",
+    "StabilityProbe",
+    "accepted_odds",
     "answers",
+    "best_odds",
+    "best_scored",
     "beta_shapes",
     "converges_to",
     "decided",
     "difficulty_quantile",
+    "fit_d_prime",
     "independent",
     "majority",
     "optimal_tokens",
@@ -66,7 +88,10 @@ __all__ = [
     "pass_at_k_from_counts",
     "plurality",
     "right_pmf",
+    "selected_accuracy",
+    "settled_tokens",
     "solve_probability",
     "solves",
+    "step_probability",
     "vote_odds",
 ]

@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 CORRECT, WRONG, SCORE, PARTIAL = range(UNIFORMS_PER_ROW)
 
 _ROWS = 1024  # of queries drawn together
+_FEW = 32  # attempts that are not worth sorting
 _MOST_BLOCKS = 2048  # 64 MiB; queries come in order, so old ones are hardly asked for again
 
 
@@ -50,6 +51,10 @@ class AttemptLuck:
             raise ValueError("queries and samples are counted from 0")
         drawn = np.empty((query.size, UNIFORMS_PER_ROW))
         block, row = np.divmod(query, _ROWS)
+        if query.size <= _FEW:
+            for i, place in enumerate(zip(sample.tolist(), block.tolist(), strict=True)):
+                drawn[i] = self._block(*place)[row[i]]
+            return drawn.reshape(*shape, UNIFORMS_PER_ROW)
         order = np.lexsort((block, sample))
         changes = np.flatnonzero(np.diff(block[order]) | np.diff(sample[order])) + 1
         for rows in np.split(order, changes):

@@ -40,11 +40,9 @@ def solve_probability(mean: ArrayLike, rho: float, difficulty: ArrayLike) -> Flo
     mean: mean accuracy over all problems, in [0, 1]. rho: in [0, 1); 0 makes all problems equal.
     difficulty: the problem's quantile u in (0, 1).
     """
-    mean, u = np.broadcast_arrays(
-        np.asarray(mean, dtype=np.float64), np.asarray(difficulty, dtype=np.float64)
-    )
+    mean, u = np.asarray(mean, dtype=np.float64), np.asarray(difficulty, dtype=np.float64)
     if rho < RHO_OF_EQUALS:
-        return mean.copy()
+        return np.broadcast_to(mean, np.broadcast_shapes(mean.shape, u.shape))
     p = betainccinv(*beta_shapes(mean, rho), u)
     return np.where(mean <= 0.0, 0.0, np.where(mean >= 1.0, 1.0, p))
 
@@ -57,13 +55,10 @@ def solves(
     `luck`: the attempt's uniform in (0, 1). Compares quantiles instead of inverting the law, three
     times faster. Monotone in `mean`: with the same luck a right attempt stays right.
     """
-    mean, u, v = np.broadcast_arrays(
-        np.asarray(mean, dtype=np.float64),
-        np.asarray(difficulty, dtype=np.float64),
-        np.asarray(luck, dtype=np.float64),
-    )
+    mean, v = np.asarray(mean, dtype=np.float64), np.asarray(luck, dtype=np.float64)
+    u = np.asarray(difficulty, dtype=np.float64)
     if rho < RHO_OF_EQUALS:
-        return np.asarray(v < mean)
+        return np.asarray((v < mean) & (u == u))
     # betainc, not betaincc of u itself: the latter takes six times as long.
     above = betainc(*beta_shapes(mean, rho), v) < 1.0 - u
     return np.asarray((above & (mean > 0.0)) | (mean >= 1.0))

@@ -36,7 +36,7 @@ def right_pmf(n: int, accuracy: ArrayLike, rho: float = 0.0) -> Floats:
         return np.asarray(np.exp(log_ways + xlogy(x, mean) + xlog1py(n - x, -mean)))
     a, b = beta_shapes(mean, rho)
     pmf = np.exp(log_ways + betaln(a + x, b + n - x) - betaln(a, b))
-    return np.where(mean <= 0.0, x == 0, np.where(mean >= 1.0, x == n, pmf))
+    return np.asarray(np.where(mean <= 0.0, x == 0, np.where(mean >= 1.0, x == n, pmf)))
 
 
 def vote_odds(n: int, dominant_share: float = 1.0, ties: Ties = "split") -> Floats:
