@@ -125,7 +125,7 @@ def _weights(accuracy: Floats, attempts: NDArray[np.float64]) -> Floats:
 def _worth_it(cost: float, wider_cost: float, freedom: int) -> bool:
     if freedom < 2 or wider_cost <= 0.0:
         return False
-    ratio = (cost - wider_cost) / (wider_cost / freedom)
+    ratio = max(0.0, cost - wider_cost) / (wider_cost / freedom)
     tail = betainc(0.5 * freedom, 0.5, freedom / (freedom + ratio))  # of the F law (1, freedom)
     return float(tail) < _LEVEL
 

@@ -185,7 +185,11 @@ class Published:
     def _reasoning(self, row: Scores) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         own = row.arena in self.solved
         tokens = self.solved[row.arena][1] if own else self._siblings()
-        where = f"its mean output at {MATHARENA}" if own else "mean of its larger siblings' there"
+        where = (
+            f"its mean output at {MATHARENA}"
+            if own
+            else f"mean output of its three largest siblings, {MATHARENA}"
+        )
         for benchmark in BENCHMARKS:
             ratio = self._longest(benchmark) / self._longest("aime24")
             words = where
