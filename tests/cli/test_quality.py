@@ -79,6 +79,14 @@ def test_fit_of_one_point_borrows(ponder: Ponder, workdir: Path) -> None:
     assert "shape of s1-32b/aime24" in preset.sources["curve"]
 
 
+def test_a_forced_point_is_no_length_of_the_model_s_own(ponder: Ponder, workdir: Path) -> None:
+    for control, tokens in (("forced", None), ("natural", 9000)):
+        text = f"thinking_tokens,accuracy,control\n9000,0.62,{control}\n"
+        (workdir / "one.csv").write_text(text)
+        assert ponder("quality", "fit", "one.csv", "--out", "one.yaml").code == 0
+        assert load_preset("one.yaml").reference_tokens == tokens
+
+
 def test_fit_says_when_the_curve_does_not_suit(ponder: Ponder, workdir: Path) -> None:
     text = "thinking_tokens,accuracy\n500,0.6\n1000,0.2\n2000,0.7\n4000,0.1\n8000,0.5\n"
     (workdir / "odd.csv").write_text(text)

@@ -129,8 +129,8 @@ def test_coverage():
 
 
 def test_coverage_from_counts():
-    counts = pass_at_k_from_counts([0, 1, 3, 10], 10, 3)
-    expected = [1 - math.comb(10 - c, 3) / math.comb(10, 3) for c in (0, 1, 3, 10)]
+    counts = pass_at_k_from_counts([0, 1, 3, 7, 10], 10, 3)
+    expected = [1 - math.comb(10 - c, 3) / math.comb(10, 3) for c in (0, 1, 3, 7, 10)]
     assert counts == pytest.approx(expected)
 
 

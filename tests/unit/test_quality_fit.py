@@ -2,7 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from scipy.optimize import curve_fit
+from scipy import stats
+from scipy.optimize import curve_fit, minimize_scalar
 
 from simulator.errors import InputError
 from simulator.quality import AccuracyCurve
@@ -111,6 +112,26 @@ def test_rho_of_drawn_problems():
     assert 0.01 < fit.standard_error < 0.04
     assert fit.rho_by_moments == pytest.approx(fit.rho, abs=0.04)
     assert fit.problems == 900
+
+
+def test_the_standard_error_of_rho_is_that_of_the_likelihood():
+    """One standard error away the profile of the log likelihood is half a unit lower."""
+    rng = np.random.default_rng(8)
+    size = 0.5 / 0.5
+    correct = rng.binomial(6, rng.beta(0.4 * size, 0.6 * size, 2000))
+    seen = np.bincount(correct, minlength=7)
+
+    def profile(rho):
+        def loss(mean):
+            a = (1 - rho) / rho
+            return -seen @ stats.betabinom.logpmf(np.arange(7), 6, mean * a, (1 - mean) * a)
+
+        return minimize_scalar(loss, bounds=(0.2, 0.6), method="bounded").fun
+
+    fit = fit_rho([(correct, 6)])
+    lowest = profile(fit.rho)
+    for rho in (fit.rho - fit.standard_error, fit.rho + fit.standard_error):
+        assert profile(rho) - lowest == pytest.approx(0.5, rel=0.1)
 
 
 def test_rho_of_equal_problems():

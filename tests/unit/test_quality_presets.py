@@ -62,6 +62,14 @@ def test_how_wrong_independent_votes_are():
     assert (fourteen["independent"], fourteen["measured"]) == (99.9, 80.0)
 
 
+def test_overthinking_is_in_the_preset_that_measured_it():
+    model = find_preset("r1-distill-ghosal").build()
+    assert model.accuracy(15_980, forced=True) == pytest.approx(0.703, abs=1e-3)
+    assert model.accuracy(15_980) > 0.92
+    s1 = find_preset("s1-32b/aime24").build()
+    assert s1.accuracy(1e6, forced=True) == s1.accuracy(1e6)
+
+
 def test_found_by_name():
     assert find_preset("o3-mini") is presets()["o3-mini"].benchmarks["aime25-i"]
     with pytest.raises(InputError, match=r"unknown quality preset 'gpt-9'; known: deepseek-r1, "):

@@ -38,6 +38,20 @@ def test_settled_is_when_an_attempt_becomes_right():
     assert 0 < at_once.sum() < in_the_end.sum()
 
 
+def test_mistakes_settle_anywhere():
+    wrong = ~right_after(NATURAL)
+    part = (SETTLED / NATURAL)[wrong]
+    assert np.quantile(part, [0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9], abs=0.05)
+
+
+def test_the_end_is_not_probed():
+    stop, probes = StabilityProbe(500).exit_tokens(
+        [9e9, 9e9, 9e9], [999, 1000, 1001], PROBE_LUCK, [0, 1, 2], 0
+    )
+    assert stop.tolist() == [999, 1000, 1001]
+    assert probes.tolist() == [1, 1, 2]
+
+
 def test_a_perfect_probe_loses_no_answer():
     stop, probes = exits(StabilityProbe(every_tokens=500))
     assert np.array_equal(right_after(stop), right_after(NATURAL))
@@ -71,7 +85,22 @@ def test_patience_waits_for_agreement():
     assert np.array_equal(thrice, np.minimum(once + 1000, NATURAL))
 
 
+def test_patience_counts_agreement_in_a_row():
+    probe = StabilityProbe(500, patience=2, missed_stable=0.5, false_stable=0.2)
+    stop, probes = exits(probe)
+    for row in range(200):
+        streak, at, number = 0, 0, 0
+        while streak < 2 and at + 500 < NATURAL[row]:
+            at, number = at + 500, number + 1
+            luck = probe.luck_of(PROBE_LUCK, row, 0, number)
+            streak = streak + 1 if probe.says_stable(at, SETTLED[row], luck) else 0
+        assert stop[row] == (at if streak == 2 else NATURAL[row])
+        assert probes[row] == number
+
+
 def test_probes_have_luck_of_their_own():
+    assert StabilityProbe(500).luck_of(PROBE_LUCK, 7, 0, 1) == PROBE_LUCK(7, 0)[0]
+    assert StabilityProbe(500).luck_of(PROBE_LUCK, 7, 0, 6) == PROBE_LUCK(7, 1)[1]
     probe = StabilityProbe(500)
     first, fifth = (probe.luck_of(PROBE_LUCK, 3, 2, number) for number in (1, 5))
     assert len({float(first), float(fifth), float(probe.luck_of(PROBE_LUCK, 3, 1, 1))}) == 3
