@@ -208,8 +208,9 @@ def preset_spots(
             yield from preset_spots(here, value, "preset")
         yield from preset_spots(here, value, "default")
         classes = value.get("classes")
-        for name in classes if isinstance(classes, dict) else ():
-            yield from preset_spots((*here, "classes"), classes, name)
+        if isinstance(classes, dict):
+            for name in classes:
+                yield from preset_spots((*here, "classes"), classes, name)
 
 
 def preset_path(name: str) -> Path | None:
