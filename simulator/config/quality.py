@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+<<<<<<< HEAD
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,27 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from simulator.config.messages import explain
 from simulator.config.schema import nearest
 from simulator.config.source import read_yaml
+=======
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from simulator.config.messages import explain
+from simulator.config.schema import nearest
+from simulator.config.source import KeyPath, read_yaml
+>>>>>>> quality
 from simulator.errors import InputError, Problem
 from simulator.quality import QualityModel
 from simulator.quality.presets import (
@@ -78,6 +100,17 @@ class QualitySettings(_Settings):
                 raise ValueError(f"{error}{_hint(self.preset)}") from None
         return self
 
+<<<<<<< HEAD
+=======
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """A name, or the mapping."""
+        shape = handler.resolve_ref_schema(handler(core_schema))
+        return {"anyOf": [{"type": "string"}, shape], "description": shape["description"]}
+
+>>>>>>> quality
     @property
     def path(self) -> Path | None:
         """The file that the preset is in; None for one that comes with ponder, or none."""
@@ -119,6 +152,18 @@ class PoolQuality(_Settings):
             return {"default": value}
         return value
 
+<<<<<<< HEAD
+=======
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The quality of all classes, or the mapping by class."""
+        shape = handler.resolve_ref_schema(handler(core_schema))
+        one = shape["properties"]["classes"]["additionalProperties"]
+        return {"anyOf": [one, shape], "description": shape["description"]}
+
+>>>>>>> quality
     def missing(self, class_names: tuple[str, ...]) -> list[str]:
         """Those of the classes that nothing is said about."""
         if self.default is not None:
@@ -151,6 +196,43 @@ class PoolQuality(_Settings):
         return [built[name] for name in class_names]
 
 
+<<<<<<< HEAD
+=======
+def check_quality(quality: PoolQuality, class_names: tuple[str, ...], field: str) -> list[Problem]:
+    """What keeps `quality` from being built for these classes; `field`: where it was written."""
+    try:
+        quality.build(class_names)
+    except InputError as error:
+        return [
+            each if each.file else replace(each, field=".".join(filter(None, (field, each.field))))
+            for each in error.problems
+        ]
+    return []
+
+
+def preset_spots(
+    path: KeyPath, holder: dict[str, Any], key: str = "quality"
+) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """Where files of presets are named in the quality that `holder`, at `path`, has under `key`.
+
+    Each as its key path and the mapping that holds it, for making paths absolute.
+    """
+    value = holder.get(key)
+    if isinstance(value, str):
+        if preset_path(value) is not None:
+            yield (*path, key), holder
+    elif isinstance(value, dict):
+        here = (*path, key)
+        if "preset" in value:
+            yield from preset_spots(here, value, "preset")
+        yield from preset_spots(here, value, "default")
+        classes = value.get("classes")
+        if isinstance(classes, dict):
+            for name in classes:
+                yield from preset_spots((*here, "classes"), classes, name)
+
+
+>>>>>>> quality
 def preset_path(name: str) -> Path | None:
     """The file in `path/to/file.yaml` or `path/to/file.yaml/benchmark`; None for a plain name."""
     file, _ = _split(name)

@@ -4,7 +4,18 @@ import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from simulator.config.messages import explain
+<<<<<<< HEAD
 from simulator.config.quality import PoolQuality, QualitySettings, load_preset, read_preset
+=======
+from simulator.config.quality import (
+    PoolQuality,
+    QualitySettings,
+    check_quality,
+    load_preset,
+    preset_spots,
+    read_preset,
+)
+>>>>>>> quality
 from simulator.config.source import parse_yaml
 from simulator.core_yaml import dump_yaml
 from simulator.errors import InputError
@@ -135,3 +146,51 @@ def test_bad_files(tmp_path):
         read_preset(path)
     fields = {(problem.line, problem.field) for problem in caught.value.problems}
     assert fields == {(5, "benchmarks.b.accuracy"), (9, "benchmarks.b.rho")}
+<<<<<<< HEAD
+=======
+
+
+def test_checked_for_an_experiment(tmp_path):
+    quality = read("quality: {classes: {math: s1-32b/aime24}}")
+    assert check_quality(quality, ("math",), "pools.a.quality") == []
+    found = check_quality(quality, ("math", "code"), "pools.a.quality")
+    assert [problem.field for problem in found] == ["pools.a.quality.classes.code"]
+    bad = PoolQuality.model_validate(str(own_preset(tmp_path, rho=2.0)))
+    problem = check_quality(bad, ("math",), "pools.a.quality")[0]
+    assert (problem.line, problem.field) == (9, "benchmarks.b.rho")
+
+
+def test_where_files_are_named():
+    data = parse_yaml(
+        """
+a: {quality: ./a.yaml/b}
+b: {quality: s1-32b/aime24}
+c: {quality: {preset: c.yaml, rho: 0.5}}
+d: {quality: {default: d.yml, classes: {x: {preset: x.yaml}, y: {accuracy: 1}, z: z.yaml}}}
+e: {quality: 3}
+""",
+        "e.yaml",
+    ).data
+    found = [spot for name in data for spot in preset_spots((name,), data[name])]
+    assert [(".".join(map(str, path)), holder[path[-1]]) for path, holder in found] == [
+        ("a.quality", "./a.yaml/b"),
+        ("c.quality.preset", "c.yaml"),
+        ("d.quality.default", "d.yml"),
+        ("d.quality.classes.x.preset", "x.yaml"),
+        ("d.quality.classes.z", "z.yaml"),
+    ]
+
+
+def test_the_json_schema_allows_every_way_to_write_it():
+    schema = Pool.model_json_schema()
+    whole = schema["properties"]["quality"]
+    while "$ref" in whole:
+        whole = schema["$defs"][whole["$ref"].rpartition("/")[2]]
+    one, by_class = whole["anyOf"]
+    assert set(by_class["properties"]) == {"default", "classes"}
+    while "$ref" in one:
+        one = schema["$defs"][one["$ref"].rpartition("/")[2]]
+    word, mapping = one["anyOf"]
+    assert word == {"type": "string"}
+    assert {"preset", "curve", "accuracy", "rho"} <= set(mapping["properties"])
+>>>>>>> quality
