@@ -9,19 +9,12 @@ Streams in use: "arrivals", "pauses", "prompt", "thinking", "within_problem", "a
 "arrival_states"; of sessions "turns", "steps", "tool_call", "tool_result", "user_pause",
 "tool_pause" and "compacted"; of predictors "prediction"; of routers "router_..." and
 "difficulty_label"; of quality "correct" (attempts at a query, by sample), "probe", "verifier" and
-<<<<<<< HEAD
 "problem" (difficulties that the workload does not tell); of strategies "tool_pause", "step" and
 "semantic_cache". The entity is the class (or client) the draws belong to; the index counts its
 queries, of sessions some their requests, of predictors its requests; routers, and the quality model
 and strategies in a run, have no entity and count the rows of the run. In "bootstrap" nothing is
 counted. In "calibration" the entity is a part of an iteration and the index counts draws of the
 ensemble.
-=======
-"problem" (difficulties that the workload does not tell). The entity is the class (or client) the
-draws belong to; the index counts its queries, of sessions some their requests, of predictors its
-requests; routers have no entity and count the rows of the run. In "calibration" the entity is a
-part of an iteration and the index counts draws of the ensemble.
->>>>>>> quality
 """
 
 from __future__ import annotations

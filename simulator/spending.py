@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.config.experiment import Experiment
+from simulator.config.quality import check_quality
 from simulator.errors import InputError
 from simulator.quality import AttemptLuck, difficulty_quantile
 from simulator.quality.judge import Judge
@@ -50,19 +49,18 @@ def judge_of(experiment: Experiment, queries: RequestBatch) -> Judge | None:
     """
     if all(pool.quality is None for pool in experiment.pools.values()):
         return None
-    models, problems = [], []
-    for name, pool in experiment.pools.items():
-        try:
-            models.append(None if pool.quality is None else pool.quality.build(queries.class_names))
-        except InputError as error:
-            problems += [
-                replace(each, field=f"pools.{name}.quality.{each.field}".rstrip("."))
-                for each in error.problems
-            ]
+    names = queries.class_names
+    qualities = {name: pool.quality for name, pool in experiment.pools.items()}
+    problems = [
+        problem
+        for name, quality in qualities.items()
+        if quality is not None
+        for problem in check_quality(quality, names, f"pools.{name}.quality")
+    ]
     if problems:
         raise InputError(problems)
     return Judge(
-        models,
+        [None if each is None else each.build(names) for each in qualities.values()],
         queries.class_id,
         _quantiles(experiment, queries),
         np.arange(len(queries)),

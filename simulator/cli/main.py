@@ -32,10 +32,7 @@ COMMANDS = {
     "routers": ("simulator.cli.routers", "List the routers ponder knows."),
     "predictors": ("simulator.cli.predictors", "List the length predictors ponder knows."),
     "admissions": ("simulator.cli.admissions", "List the admission controls ponder knows."),
-<<<<<<< HEAD
     "strategies": ("simulator.cli.strategies", "List the strategies ponder knows."),
-=======
->>>>>>> quality
     "quality": ("simulator.cli.quality", "Accuracy against thinking: list, show, fit, check."),
     "calibrate": ("simulator.cli.calibrate", "Fit a GPU profile to measured kernels."),
 }

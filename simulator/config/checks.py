@@ -24,8 +24,10 @@ def check_experiment(experiment: Experiment) -> list[Problem]:
     problems += _length_problems(experiment)
     problems += _prediction_problems(experiment)
     problems += _need_problems(experiment)
-    for family in ("router", "predictor", "admission"):
+    for family in ("router", "predictor", "admission", "strategy"):
         problems += _parameter_problems(family, getattr(experiment, family).build())
+    for name, strategy in experiment.strategies.items():
+        problems += _parameter_problems(f"strategies.{name}", strategy.build())
     problems += check_workload(experiment.workload, read_trace=bool(problems))
     return problems
 

@@ -17,7 +17,7 @@ from simulator.config.experiment import MAX_SEED, Experiment, PoolSettings
 from simulator.config.messages import explain
 from simulator.config.overrides import Override, apply_override, parse_override
 from simulator.config.policies import names_a_class
-from simulator.config.quality import preset_path
+from simulator.config.quality import preset_spots
 from simulator.config.resolve import names_a_file, resolved
 from simulator.config.source import (
     KeyPath,
@@ -195,7 +195,7 @@ def _path_spots(data: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]
         for key in ("model", "gpu"):
             if isinstance(pool.get(key), str) and names_a_file(pool[key]):
                 yield (*path, key), pool
-        yield from _preset_spots(path, pool, "quality")
+        yield from preset_spots(path, pool)
     below: list[tuple[KeyPath, Any]] = [(("workload",), data.get("workload"))]
     while below:
         path, value = below.pop()
@@ -217,22 +217,6 @@ def _policy_holders(
     by_class = data.get("strategies")
     if isinstance(by_class, dict):
         yield ("strategies",), by_class, list(map(str, by_class))
-
-
-def _preset_spots(
-    path: KeyPath, holder: dict[str, Any], key: str
-) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
-    """Where a pool's quality names files: as a word, as its preset, and so for each class."""
-    value = holder.get(key)
-    if isinstance(value, str) and preset_path(value) is not None:
-        yield (*path, key), holder
-    elif isinstance(value, dict):
-        for inner in ("preset", "default"):
-            yield from _preset_spots((*path, key), value, inner)
-        by_class = value.get("classes")
-        if isinstance(by_class, dict):
-            for name in by_class:
-                yield from _preset_spots((*path, key, "classes"), by_class, name)
 
 
 def _mappings(data: dict[str, Any], key: str) -> Iterator[tuple[KeyPath, dict[str, Any]]]:

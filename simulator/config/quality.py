@@ -3,16 +3,6 @@
 from __future__ import annotations
 
 import json
-<<<<<<< HEAD
-from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from simulator.config.messages import explain
-from simulator.config.schema import nearest
-from simulator.config.source import read_yaml
-=======
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +22,6 @@ from pydantic_core import CoreSchema
 from simulator.config.messages import explain
 from simulator.config.schema import nearest
 from simulator.config.source import KeyPath, read_yaml
->>>>>>> quality
 from simulator.errors import InputError, Problem
 from simulator.quality import QualityModel
 from simulator.quality.presets import (
@@ -100,8 +89,6 @@ class QualitySettings(_Settings):
                 raise ValueError(f"{error}{_hint(self.preset)}") from None
         return self
 
-<<<<<<< HEAD
-=======
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -110,7 +97,6 @@ class QualitySettings(_Settings):
         shape = handler.resolve_ref_schema(handler(core_schema))
         return {"anyOf": [{"type": "string"}, shape], "description": shape["description"]}
 
->>>>>>> quality
     @property
     def path(self) -> Path | None:
         """The file that the preset is in; None for one that comes with ponder, or none."""
@@ -152,8 +138,6 @@ class PoolQuality(_Settings):
             return {"default": value}
         return value
 
-<<<<<<< HEAD
-=======
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -163,7 +147,6 @@ class PoolQuality(_Settings):
         one = shape["properties"]["classes"]["additionalProperties"]
         return {"anyOf": [one, shape], "description": shape["description"]}
 
->>>>>>> quality
     def missing(self, class_names: tuple[str, ...]) -> list[str]:
         """Those of the classes that nothing is said about."""
         if self.default is not None:
@@ -196,8 +179,6 @@ class PoolQuality(_Settings):
         return [built[name] for name in class_names]
 
 
-<<<<<<< HEAD
-=======
 def check_quality(quality: PoolQuality, class_names: tuple[str, ...], field: str) -> list[Problem]:
     """What keeps `quality` from being built for these classes; `field`: where it was written."""
     try:
@@ -232,7 +213,6 @@ def preset_spots(
                 yield from preset_spots((*here, "classes"), classes, name)
 
 
->>>>>>> quality
 def preset_path(name: str) -> Path | None:
     """The file in `path/to/file.yaml` or `path/to/file.yaml/benchmark`; None for a plain name."""
     file, _ = _split(name)

@@ -22,11 +22,7 @@ CORRECT, WRONG, SCORE, PARTIAL = range(UNIFORMS_PER_ROW)
 
 _ROWS = 1024  # of queries drawn together
 _FEW = 32  # attempts that are not worth sorting
-<<<<<<< HEAD
-_MOST_BLOCKS = 2048  # 64 MiB; queries come in order, so old ones are hardly asked for again
-=======
 _MOST_BLOCKS = 512  # 16 MiB; queries come in order, so old ones are hardly asked for again
->>>>>>> quality
 
 
 @dataclass(eq=False)

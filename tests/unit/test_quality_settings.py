@@ -4,9 +4,6 @@ import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from simulator.config.messages import explain
-<<<<<<< HEAD
-from simulator.config.quality import PoolQuality, QualitySettings, load_preset, read_preset
-=======
 from simulator.config.quality import (
     PoolQuality,
     QualitySettings,
@@ -15,7 +12,6 @@ from simulator.config.quality import (
     preset_spots,
     read_preset,
 )
->>>>>>> quality
 from simulator.config.source import parse_yaml
 from simulator.core_yaml import dump_yaml
 from simulator.errors import InputError
@@ -146,8 +142,6 @@ def test_bad_files(tmp_path):
         read_preset(path)
     fields = {(problem.line, problem.field) for problem in caught.value.problems}
     assert fields == {(5, "benchmarks.b.accuracy"), (9, "benchmarks.b.rho")}
-<<<<<<< HEAD
-=======
 
 
 def test_checked_for_an_experiment(tmp_path):
@@ -193,4 +187,3 @@ def test_the_json_schema_allows_every_way_to_write_it():
     word, mapping = one["anyOf"]
     assert word == {"type": "string"}
     assert {"preset", "curve", "accuracy", "rho"} <= set(mapping["properties"])
->>>>>>> quality
