@@ -22,7 +22,7 @@ from simulator.engine.asking import (
     yield_seats,
 )
 from simulator.engine.foresight import Foresight, per_request
-from simulator.engine.request import WAITING
+from simulator.engine.request import NONE, WAITING
 from simulator.engine.spans import ABSOLUTE_TOLERANCE_S, RELATIVE_TOLERANCE
 from simulator.engine.state import (
     ASK_EVENTS,
@@ -189,6 +189,8 @@ class Governor:
             if self._asks & ON_EVICTION:
                 self._handled = self._num_evicted.item(0)
         elif question == ASK_VICTIM:
+            if self._hears_progress:
+                self._follow()
             self._told[0] = self._victim(self._running(), now_s)
         else:
             evicted = self._row(ROW_EVICTED, self._num_evicted)[self._handled :]
@@ -234,6 +236,7 @@ class Governor:
                 if self._ranks_apart:
                     set_ranks(self._table, self._state, waiting, self._rank(view, now_s))
                 self._renew_reviews(view, now_s)
+                self._denied[0] = NONE  # it may want a seat now for which it did not ask before
             if len(running):
                 due = np.union1d(due, running)
             self._next_review_s[0] = self._alarms.next_s()
