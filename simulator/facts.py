@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.prefix import PromptSegments
+
+Shape = TypeVar("Shape", bound=np.ndarray)
+
+
+def read_only(column: Shape) -> Shape:
+    """The same numbers, which who sees them cannot change."""
+    shown = column.view()
+    shown.flags.writeable = False
+    return shown
+
+
+def freeze(columns: Any) -> None:
+    """Make every array among the fields of a dataclass read-only, for whoever has this object."""
+    for field in fields(columns):
+        value = getattr(columns, field.name)
+        if isinstance(value, np.ndarray):
+            object.__setattr__(columns, field.name, read_only(value))
 
 
 class LengthPredictor(Protocol):
@@ -47,6 +64,8 @@ class RequestFacts:
     nobody said. segments: what the prompts are made of, None if they share nothing. classifier:
     None where the workload does not say how difficult queries are. origin: int64[n], the row of
     each request when it was drawn, which luck is addressed by; None: it has not moved.
+
+    No policy can change what is known: the columns are read-only here.
     """
 
     prompt_tokens: NDArray[np.int64]
@@ -63,6 +82,9 @@ class RequestFacts:
     segments: PromptSegments | None = None
     classifier: DifficultyClassifier | None = None
     origin: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        freeze(self)
 
     def __len__(self) -> int:
         return len(self.prompt_tokens)

@@ -13,7 +13,7 @@ from simulator.cluster.snapshots import Snapshots
 from simulator.engine.clock import Clock
 from simulator.engine.config import EngineConfig
 from simulator.errors import IntegrityError
-from simulator.facts import RequestFacts
+from simulator.facts import RequestFacts, read_only
 from simulator.policy import blame, blaming, kind_of
 from simulator.routers.base import Fleet, Router, Snapshot
 
@@ -23,9 +23,7 @@ def fleet_of(pools: Sequence[PoolPlan], pool_id: NDArray[np.int64]) -> Fleet:
     configs = [plan.config for plan in pools]
 
     def each(values: Sequence[int]) -> NDArray[np.int64]:
-        column = np.asarray(values, dtype=np.int64)[pool_id]
-        column.flags.writeable = False
-        return column
+        return read_only(np.asarray(values, dtype=np.int64)[pool_id])
 
     return Fleet(
         pool_names=tuple(plan.name for plan in pools),

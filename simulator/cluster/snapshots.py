@@ -9,7 +9,6 @@ a few of a thousand.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from simulator.engine.jit import Array, Record, entry, kernel
 from simulator.engine.request import NONE, RUNNING, WAITING
 from simulator.engine.spans import blocks_taken, boundary_at, boundary_s, reach_s
 from simulator.engine.state import IDLE, IN_SPAN
+from simulator.facts import read_only
 from simulator.routers.base import Fleet, Snapshot
 
 # Rows of the columns that the kernels fill.
@@ -236,22 +236,22 @@ class Snapshots:
         self._sent_predicted = np.zeros(count)
         self._counts_sent = counts_sent
         self.view = Snapshot(
-            index=np.arange(count),
+            index=read_only(np.arange(count)),
             pool=fleet.pool,
             kv_capacity_tokens=fleet.kv_capacity_tokens,
             block_size=fleet.block_size,
             seats=fleet.seats,
-            num_waiting=_shown(self._counts[NUM_WAITING]),
-            num_running=_shown(self._counts[NUM_RUNNING]),
-            outstanding=_shown(self._counts[OUTSTANDING]),
-            waiting_tokens=_shown(self._counts[WAITING_TOKENS]),
-            kv_used_tokens=_shown(self._counts[KV_USED_TOKENS]),
-            tokens=_shown(self._counts[TOKENS]),
-            kv_used_frac=_shown(self._levels[KV_USED_FRAC]),
-            predicted_left=_shown(self._levels[PREDICTED_LEFT]),
-            sent=_shown(self._sent[0]),
-            sent_tokens=_shown(self._sent[1]),
-            sent_predicted=_shown(self._sent_predicted),
+            num_waiting=read_only(self._counts[NUM_WAITING]),
+            num_running=read_only(self._counts[NUM_RUNNING]),
+            outstanding=read_only(self._counts[OUTSTANDING]),
+            waiting_tokens=read_only(self._counts[WAITING_TOKENS]),
+            kv_used_tokens=read_only(self._counts[KV_USED_TOKENS]),
+            tokens=read_only(self._counts[TOKENS]),
+            kv_used_frac=read_only(self._levels[KV_USED_FRAC]),
+            predicted_left=read_only(self._levels[PREDICTED_LEFT]),
+            sent=read_only(self._sent[0]),
+            sent_tokens=read_only(self._sent[1]),
+            sent_predicted=read_only(self._sent_predicted),
             fresh=not counts_sent,
         )
 
@@ -285,10 +285,3 @@ class Snapshots:
             self._sent[1, replica] += self._requests["prompt_tokens"][request]
             if self._predicted is not None:
                 self._sent_predicted[replica] += self._predicted[request]
-
-
-def _shown(column: NDArray[Any]) -> NDArray[Any]:
-    """The same numbers, which who sees them cannot change."""
-    column = column.view()
-    column.flags.writeable = False
-    return column

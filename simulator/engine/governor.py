@@ -289,7 +289,7 @@ class Governor:
             self.scheduler.select(waiting, running, now_s),
             np.concatenate((waiting.ids, running.ids)),
         )
-        rebuild_ranks(self._table, self._state, waiting.ids, _places(waiting.ids, chosen))
+        rebuild_ranks(self._table, self._state, waiting._ids, _places(waiting.ids, chosen))
         if self._static:
             return
         leaving = running.ids[_places(running.ids, chosen) == math.inf]
@@ -350,7 +350,7 @@ class Governor:
             at_s = self.scheduler.review_at(view, now_s)
         times_s = per_request(at_s, len(view)).copy()
         tokens = per_request(more, len(view))
-        timed = set_reviews(self._table, self._state, view.ids, tokens, times_s)
+        timed = set_reviews(self._table, self._state, view._ids, tokens, times_s)
         if timed < 0:
             raise IntegrityError("review_tokens is not a number")
         if timed:

@@ -21,16 +21,19 @@ class RequestView:
     ids: rows of the run's requests, int64[k]; all columns follow their order. `generated_tokens`
     counts output tokens; `answer_tokens` those of them that are answer; `kv_tokens` is what a
     request holds of the KV cache. Times are in seconds, NaN where it has not come to that.
-    There is no column of true lengths, and asking for one raises AttributeError. A view is good
-    until the method that it was handed to returns.
+    There is no column of true lengths, and asking for one raises AttributeError. What a policy
+    writes into a column changes nothing, or fails. A view is good until the method that it was
+    handed to returns.
     """
 
-    __slots__ = ("_facts", "_predicted", "_seen", "_state", "_table", "ids")
+    __slots__ = ("_facts", "_ids", "_predicted", "_seen", "_state", "_table", "ids")
 
     def __init__(
         self, ids: Ints, facts: RequestFacts, table: np.ndarray, state: np.ndarray
     ) -> None:
-        self.ids = ids
+        self._ids = ids
+        self.ids = ids.view()
+        self.ids.setflags(write=False)
         self._facts, self._table, self._state = facts, table, state
         self._seen: tuple[Ints, Floats] | None = None  # looked up when first asked for
         self._predicted: Floats | None = None
@@ -45,7 +48,7 @@ class RequestView:
 
     def take(self, places: Any) -> RequestView:
         """The requests at `places` (a mask or indices) of this view."""
-        part = RequestView(self.ids[places], self._facts, self._table, self._state)
+        part = RequestView(self._ids[places], self._facts, self._table, self._state)
         if self._seen is not None:
             part._seen = self._seen[0][:, places], self._seen[1][:, places]
         if self._predicted is not None:
@@ -57,7 +60,9 @@ class RequestView:
             count = len(self.ids)
             ints = np.empty((3, count), dtype=np.int64)
             floats = np.empty((2, count), dtype=np.float64)
-            observe(self._table, self._state, self.ids, ints, floats)
+            observe(self._table, self._state, self._ids, ints, floats)
+            ints.setflags(write=False)
+            floats.setflags(write=False)
             self._seen = ints, floats
         return self._seen
 

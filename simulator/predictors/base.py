@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import IntegrityError, Problem
-from simulator.facts import LengthPredictor
+from simulator.facts import LengthPredictor, freeze
 from simulator.policy import Policy, blame, kind_of
 from simulator.registry import Registry
 from simulator.rng import uniforms
@@ -28,6 +28,7 @@ class Truth:
 
     prompt_tokens, thinking_tokens, answer_tokens: int64[n]. max_tokens: int64[n], the client's cap
     on thinking and answer together, 0 for none. class_id: int32[n], index into `class_names`.
+    Read-only.
     """
 
     prompt_tokens: NDArray[np.int64]
@@ -36,6 +37,9 @@ class Truth:
     max_tokens: NDArray[np.int64]
     class_id: NDArray[np.int32]
     class_names: tuple[str, ...] = ("default",)
+
+    def __post_init__(self) -> None:
+        freeze(self)
 
     def __len__(self) -> int:
         return len(self.prompt_tokens)

@@ -12,6 +12,7 @@ from simulator.cluster.cluster import Cluster
 from simulator.cluster.pool import PoolPlan
 from simulator.engine.config import EngineConfig
 from simulator.engine.request import COMPLETED, ON_GPU, WAITING, new_requests
+from simulator.errors import IntegrityError
 from simulator.facts import RequestFacts
 from simulator.routers.base import Router, Snapshot
 from simulator.schedulers.base import Action, Scheduler
@@ -258,8 +259,9 @@ def test_groups_of_layers_share_the_tokens_of_the_cache():
     assert share.max() > 0.2
 
 
-def test_a_snapshot_cannot_be_written_to():
+@pytest.mark.parametrize("name", ["index", "pool", "num_waiting", "kv_used_frac", "sent"])
+def test_a_snapshot_cannot_be_written_to(name):
     writing = Watching()
-    writing.choose = lambda request, replicas: replicas.num_waiting.__setitem__(0, 1)
-    with pytest.raises(ValueError, match="read-only"):
+    writing.choose = lambda request, replicas: getattr(replicas, name).__setitem__(0, 1)
+    with pytest.raises(IntegrityError, match=r"router .* failed: ValueError.*read-only"):
         watch(router=writing)
