@@ -32,11 +32,14 @@ def test_answers_are_not_interrupted():
     assert told == "AA" + "BBB" + "AAAA"
 
 
-@pytest.mark.parametrize(("kv", "recomputed"), [("keep", [0, 0]), ("recompute", [2 + 4, 2])])
-def test_what_turns_cost(kv, recomputed):
+@pytest.mark.parametrize(
+    ("kv", "recomputed", "preemptions"),
+    [("keep", [0, 0], [0, 0]), ("recompute", [2 + 4, 2], [2, 1])],
+)
+def test_what_turns_cost(kv, recomputed, preemptions):
     """Who leaves after k tokens had 1 + k - 1 in its KV: A leaves after 2 and 4 tokens, B after 2.
 
-    Nobody has been preempted: they gave up their seats.
+    Giving up a seat is no preemption as long as the KV is kept.
     """
     timeline, requests = served(
         "round_robin_chunked",
@@ -48,6 +51,7 @@ def test_what_turns_cost(kv, recomputed):
     )
     assert alone(timeline) == "AABBAABAA"
     assert requests["recomputed_tokens"].tolist() == recomputed
+    assert requests["preemptions"].tolist() == preemptions
 
 
 def test_nobody_gives_up_a_seat_while_nobody_waits():
