@@ -132,6 +132,7 @@ class Governor:
         self._reserve_tokens = requests["reserve_tokens"]
         self._open = _NOBODY  # requests whose progress is followed
         self._joined: list[int] = []  # ... those that have come since
+        self._followed_s = -math.inf  # when it was last told
         self._alarms = Alarms(requests)
         self._handled = 0  # requests that lost their seats at this boundary and were seen to
         self.has_a_say = not kind.keeps_arrival_order or bool(decided - {"start"})
@@ -189,8 +190,8 @@ class Governor:
             if self._asks & ON_EVICTION:
                 self._handled = self._num_evicted.item(0)
         elif question == ASK_VICTIM:
-            if self._hears_progress:
-                self._follow()
+            if self._hears_progress and self._followed_s != now_s:
+                self._follow(now_s)
             self._told[0] = self._victim(self._running(), now_s)
         else:
             evicted = self._row(ROW_EVICTED, self._num_evicted)[self._handled :]
@@ -199,7 +200,7 @@ class Governor:
 
     def _events(self, now_s: float) -> None:
         if self._hears_progress:
-            self._follow()
+            self._follow(now_s)
         if "on_finish" in self._decided:
             finished = self._row(ROW_FINISHED, self._num_finished)
             if len(finished):
@@ -328,8 +329,9 @@ class Governor:
     def _no_number(self) -> None:
         raise IntegrityError("a rank is not a number (predictions are none without a predictor)")
 
-    def _follow(self) -> None:
+    def _follow(self, now_s: float) -> None:
         """Tell the scheduler what all requests have given that run, or have left since."""
+        self._followed_s = now_s
         ids = self._open
         if self._joined:
             ids = np.concatenate((ids, np.array(self._joined, dtype=np.int64)))

@@ -1,8 +1,11 @@
 """The capacity estimate against the rate at which a replica with everything to do completes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from simulator.capacity import found_in_caches
 from simulator.engine.config import EngineConfig
 from simulator.engine.request import COMPLETED, new_requests
 from simulator.metrics.capacity import capacity_rps
@@ -126,3 +129,15 @@ def test_more_of_anything_is_never_less():
     assert by_seats[-1] == rate_rps(max_num_seqs=2048), "the KV cache holds no more"
     by_blocks = [rate_rps(num_gpu_blocks=blocks) for blocks in (2501, 4000, 30_000)]
     assert by_blocks == sorted(by_blocks)
+
+
+def test_what_each_pools_caches_had():
+    """Replicas 0 and 1 are one pool, 2 another; what nobody scheduled counts for neither."""
+    requests = new_requests(np.zeros(5), 100, 1)
+    requests["replica"] = [0, 2, -1, 1, 2]
+    requests["cached_tokens"] = [50, 20, 99, 99, 40]
+    requests["first_scheduled_s"] = [1.0, 1.0, np.nan, np.nan, 2.0]
+    outcome = SimpleNamespace(
+        requests=requests, pool_id=np.array([0, 0, 1, 2]), configs=(None, None, None)
+    )
+    assert found_in_caches(outcome) == [0.5, 0.3, 0.0]
