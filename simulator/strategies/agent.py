@@ -65,7 +65,7 @@ class Agent(Strategy):
         """The attempt that the workload drew, cut into equal parts by tool calls."""
         from scipy.special import ndtri
 
-        natural, answer = draft.lengths(0)
+        natural, answer = draft.lengths_below_cap(0)
         lift = self.gain * -math.expm1(-self.searches / self.gain_searches)
         pause_s = np.empty((self.searches, len(draft)))
         calls: list[Call] = []
@@ -79,7 +79,7 @@ class Agent(Strategy):
                 part,
                 answer if last else self.call_tokens,
                 pool=draft.any_pool(self.pool),
-                answers=draft.answers(0, lift=lift) if last else None,
+                answers=draft.answers(0, natural, lift) if last else None,
             )
             calls.append(call)
             if not last:

@@ -157,6 +157,17 @@ class Draft:
         """
         return self._lengths(attempt)
 
+    def lengths_below_cap(self, attempt: int) -> tuple[Column, Column]:
+        """As `lengths`, with thinking cut where the client's cap would leave no room for the answer.
+
+        Who sends thinking in stretches can end it there and ask for the answer; the engine, which
+        would cut one request short at its cap, knows nothing of answers.
+        """
+        thinking, answer = self.lengths(attempt)
+        cap = self.queries.max_tokens
+        room = np.where(cap > 0, np.maximum(cap - answer, 0), thinking)
+        return np.minimum(thinking, room), answer
+
     @property
     def numbers_end(self) -> int:
         """One more than the highest number of a query: how many uniforms to draw for them."""

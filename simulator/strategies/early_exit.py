@@ -60,7 +60,8 @@ class EarlyExit(Strategy):
     def plan(self, draft: Draft) -> list[Stretch]:
         """Stretches of the attempt that the workload drew, as long as any query goes on."""
         pool = draft.one_pool(self.pool)
-        natural, answer = draft.lengths(0)
+        whole = draft.lengths(0)[0]
+        natural, answer = draft.lengths_below_cap(0)
         probe = StabilityProbe(
             self.probe_every_tokens,
             self.probe_tokens,
@@ -73,7 +74,7 @@ class EarlyExit(Strategy):
         settled = judge.of_pool(
             draft.pools.index(pool),
             lambda model, rows: settled_tokens(
-                model, judge.difficulty[rows], drawn_0[rows], natural[rows]
+                model, judge.difficulty[rows], drawn_0[rows], whole[rows]
             ),
         )
         luck = AttemptLuck(draft.seed, stream="probe")

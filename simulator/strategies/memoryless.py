@@ -37,7 +37,7 @@ class Memoryless(Strategy):
 
     def plan(self, draft: Draft) -> list[Call]:
         """The rounds of the attempt that the workload drew; the last one answers."""
-        natural, answer = draft.lengths(0)
+        natural, answer = draft.lengths_below_cap(0)
         rounds = np.maximum(-(-natural // self.round_tokens), 1)
         calls = []
         prompt = draft.own

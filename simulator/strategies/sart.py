@@ -72,8 +72,8 @@ class Sart(Strategy):
     def _branch(self, draft: Draft, k: int) -> Branch:
         pool = draft.one_pool(self.pool)
         verifier = Verifier(self.auc, True, self.verifier_pool, self.verifier_s)
-        natural, answer = draft.lengths(k)
-        said = draft.answers(k)
+        natural, answer = draft.lengths_below_cap(k)
+        said = draft.answers(k, natural)
         assert said is not None
         rounds = np.maximum(-(-natural // self.check_every_tokens), 1)
         stretches: list[Call] = []

@@ -53,11 +53,12 @@ class Chains:
         self._search = search
         self._pool = draft.one_pool(search.pool)
         self.pool_index = draft.pools.index(self._pool)
-        self.natural, self.answer_tokens = draft.lengths(0)
+        self.natural, self.answer_tokens = draft.lengths_below_cap(0)
         steps = np.clip(-(-self.natural // search.step_tokens), 1, search.max_steps)
         self.steps: Column = steps
         self.tokens: Column = np.maximum(-(-self.natural // steps), 1)
-        chance = draft.judge.chances(self.natural, self.natural)[self.pool_index]
+        whole = draft.lengths(0)[0]
+        chance = draft.judge.chances(self.natural, whole)[self.pool_index]
         self.sound = chance ** (1.0 / steps)
         self._verifier = ProcessVerifier(OutcomeVerifier.from_auc(search.auc).d_prime)
         self._luck = AttemptLuck(draft.seed, stream="step")
