@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ import numpy as np
 from simulator.cluster.source import Source
 from simulator.engine.clock import Clock
 from simulator.engine.request import COMPLETED, NEW
-from simulator.errors import IntegrityError, PonderError
+from simulator.errors import PonderError
+from simulator.policy import blame
 from simulator.quality import NOBODY
 from simulator.strategies.query import Query, Request, happen
 
@@ -61,9 +63,9 @@ class Desk:
         """Hand a request to the cluster."""
         row = request.row
         if row < 0:
-            raise IntegrityError("it sends a request that it did not plan for this query")
+            raise ValueError("it sends a request that it did not plan for this query")
         if self._requests["status"][row] != NEW:
-            raise IntegrityError("it sends a request twice")
+            raise ValueError("it sends a request twice")
         self._requests["arrival_s"][row] = query.now_s
         self._open[row] = (request, query)
         if not self._submit(row):
@@ -112,12 +114,10 @@ class Desk:
     def _serve(self, index: int, query: Query, group: Group) -> simpy.events.ProcessGenerator:
         try:
             answer = yield from group.strategy.answer(query, group.plan)
+            self.answer[index] = operator.index(answer)
         except PonderError:
             raise
-        except Exception as error:
-            name = type(group.strategy).__name__
-            what = f"{type(error).__name__}: {error}"
-            raise IntegrityError(f"strategy {name} failed: {what}") from error
-        self.answer[index] = answer
+        except (Exception, SystemExit) as error:
+            raise blame("strategy", group.strategy, error) from error
         self.done_s[index] = query.now_s
         self._answered(index, query.now_s)

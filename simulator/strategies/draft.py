@@ -158,7 +158,7 @@ class Draft:
         return self._lengths(attempt)
 
     def lengths_below_cap(self, attempt: int) -> tuple[Column, Column]:
-        """As `lengths`, with thinking cut where the client's cap would leave no room for the answer.
+        """As `lengths`, thinking cut where the client's cap would leave no room for the answer.
 
         Who sends thinking in stretches can end it there and ask for the answer; the engine, which
         would cut one request short at its cap, knows nothing of answers.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from simulator.difficulty import NoisyClassifier
 from simulator.errors import InputError, Problem
+from simulator.policy import blame, blaming
 from simulator.quality import NOBODY
 from simulator.quality.judge import Judge
 from simulator.strategies.assembly import own_segments, segments_of
@@ -100,7 +101,10 @@ def plan_requests(
             raise InputError(Problem(_UNJUDGED, field="strategy"))
         place[rows] = np.arange(len(rows))
         draft = _draft(queries, rows, lengths, pools, judge, seed, next_segment)
-        plans.append(strategy.plan(draft))
+        with blaming("strategy", strategy):
+            plans.append(strategy.plan(draft))
+        if not draft.calls:
+            raise blame("strategy", strategy, ValueError("it plans no request"))
         drafts.append(draft)
         next_segment = draft.next_segment
     _check_pools(drafts, pools, judge)
