@@ -1,6 +1,6 @@
-"""Rewrites the figures of experiments/policies after an engine change: python -m tests.experiments.update
+"""Rewrites the figures of experiments/policies: python -m tests.experiments.update
 
-Every `a → b` of a row in the table is run again and replaced, also where the header of the row's
+After a change of the engine. Every `a → b` of a row in the table is run again and replaced, also where the header of the row's
 file says it. Look at the difference: what the words beside a figure say may no longer be true.
 """
 
