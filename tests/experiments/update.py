@@ -1,7 +1,8 @@
 """Rewrites the figures of experiments/policies: python -m tests.experiments.update
 
-After a change of the engine. Every `a → b` of a row in the table is run again and replaced, also where the header of the row's
-file says it. Look at the difference: what the words beside a figure say may no longer be true.
+For after a change of the engine. Every `a → b` of a row in the table is run again and replaced,
+also where the header of the row's file says it. Look at the difference: what the words beside a
+figure say may no longer be true.
 """
 
 from __future__ import annotations
