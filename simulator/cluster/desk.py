@@ -113,7 +113,9 @@ class Desk:
 
     def _serve(self, index: int, query: Query, group: Group) -> simpy.events.ProcessGenerator:
         try:
-            answer = yield from group.strategy.answer(query, group.plan)
+            alone = group.strategy.sends_one_request()
+            plan = group.first if alone else group.plan
+            answer = yield from group.strategy.answer(query, plan)
             self.answer[index] = operator.index(answer)
         except PonderError:
             raise

@@ -48,8 +48,13 @@ class Strategy(Policy):
         raise NotImplementedError
 
     def answer(self, query: Query, plan: Any) -> Answering:
-        """Find the answer of one query; ends with its id (`NOBODY` if there is none)."""
-        raise NotImplementedError
+        """Find the answer of one query; ends with its id (`NOBODY` if there is none).
+
+        Where it is not overridden, `plan` is the call that is sent.
+        """
+        request = query.send(plan)
+        yield request
+        return request.answer
 
     @classmethod
     def sends_one_request(cls) -> bool:

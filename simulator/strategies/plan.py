@@ -34,11 +34,13 @@ _UNJUDGED = (
 class Group:
     """Queries that are served by one strategy: their numbers, int64[n], and its plan.
 
-    row: int64[calls, n], where the requests stand in the batch; -1 where a query has none.
+    first: the first call of the plan. row: int64[calls, n], where the requests stand in the batch;
+    -1 where a query has none.
     """
 
     strategy: Strategy
     plan: Any
+    first: Call
     queries: Column
     row: Column
 
@@ -145,7 +147,8 @@ def plan_requests(
         segments=segments,
         sessions=_belonging(query, number),
     )
-    groups = zip(used, plans, members, tables, strict=True)
+    firsts = [draft.calls[0] for draft in drafts]
+    groups = zip(used, plans, firsts, members, tables, strict=True)
     return Plan(
         queries=queries,
         requests=requests,

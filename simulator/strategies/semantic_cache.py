@@ -78,7 +78,10 @@ class SemanticCache(Strategy):
         hit = mean + self.similarity_sigma * ndtri(drawn[:, 1]) >= self.threshold
         inner = self._otherwise()
         pool = draft.pools.index(draft.one_pool(inner.pool))
-        return Lookup(hit, equivalent, draft.answers(0), pool, inner, inner.plan(draft))
+        plan = inner.plan(draft)
+        if inner.sends_one_request():
+            plan = draft.calls[0]
+        return Lookup(hit, equivalent, draft.answers(0), pool, inner, plan)
 
     def answer(self, query: Query, plan: Lookup) -> Answering:
         """Look, and think only if there is nothing."""
@@ -87,10 +90,6 @@ class SemanticCache(Strategy):
             if plan.cached is not None and not plan.equivalent[query.place]:
                 return ANOTHER_QUESTIONS
             return query.reveal(plan.cached, plan.pool)
-        if plan.otherwise.sends_one_request():
-            request = query.send(plan.plan)
-            yield request
-            return request.answer
         answer = yield from plan.otherwise.answer(query, plan.plan)
         return answer
 

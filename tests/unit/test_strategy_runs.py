@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.config.experiment import Experiment
 from simulator.engine.request import CANCELLED
 from simulator.quality import NOBODY
 from simulator.runner import simulate
@@ -184,3 +185,24 @@ def test_rejected_queries_have_no_answer():
     assert refused["tta_s"].isna().all()
     wrong = (result.queries["answer"] != "right").sum()
     assert result.summary["accuracy"] == pytest.approx(1 - wrong / len(result.queries))
+
+
+def test_classes_with_strategies_of_their_own():
+    """A strategy of one request beside a process: each class is served by its own."""
+    base = experiment("majority_vote", {**ONE_POOL, "samples": 3}, num_requests=80).to_dict()
+    lengths = {
+        key: base["workload"][key] for key in ("prompt_tokens", "thinking_tokens", "answer_tokens")
+    }
+    base["workload"] = {
+        "kind": "mix",
+        "num_requests": 80,
+        "arrivals": {"kind": "poisson", "rate_rps": 4.0},
+        "classes": {"easy": lengths, "hard": lengths, "other": lengths},
+    }
+    base["strategies"] = {"easy": {"kind": "single"}, "other": {"kind": "agent", "searches": 1}}
+    queries = simulate(Experiment.model_validate(base)).result().queries
+    sent = queries.groupby("class", observed=True)["requests"].agg(["min", "max"])
+    assert sent.loc["easy"].tolist() == [1, 1]
+    assert sent.loc["hard"].tolist() == [3, 3]
+    assert sent.loc["other"].tolist() == [2, 2]
+    assert (queries["status"] == "completed").all()
