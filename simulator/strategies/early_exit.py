@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -16,8 +17,8 @@ from simulator.strategies.base import STRATEGIES, Answering, Call, Draft, Query,
 class Stretch(NamedTuple):
     """Thinking up to a probe, the probe, and the answer for those who stop after it."""
 
-    think: Call
-    probe: Call | None  # None: nobody is still thinking then
+    think: Call | None
+    probe: Call | None
     answer: Call
 
 
@@ -28,7 +29,7 @@ class EarlyExit(Strategy):
 
     When `patience` probes in a row say that the answer is stable, thinking stops there and the
     answer is written. A probe is a request of its own, on the KV that thinking left in the prefix
-    cache; thinking waits for it.
+    cache; thinking waits for it. An engine that probes by itself (`inline`) needs one request.
     """
 
     source: ClassVar[str] = (
@@ -55,6 +56,9 @@ class EarlyExit(Strategy):
     missed_stable: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
     """Chance that a probe does not see that the answer is stable."""
 
+    inline: bool = False
+    """Probes are made within the request, by the engine; their tokens count as thinking."""
+
     pool: Annotated[str | None, Field(description="Pool that thinks; None: the first.")] = None
 
     def plan(self, draft: Draft) -> list[Stretch]:
@@ -78,59 +82,42 @@ class EarlyExit(Strategy):
             ),
         )
         luck = AttemptLuck(draft.seed, stream="probe")
-        zeros = np.zeros_like(judge.query)
-        streak = zeros.copy()
-        thinking = natural > 0
+        first = np.zeros_like(judge.query)
+        stop, probes = probe.exit_tokens(settled, natural, luck, judge.query, first)
+        said = draft.answers(0, stop)
+        if self.inline:
+            thinking = stop + probes * self.probe_tokens
+            call = draft.ask(draft.own, thinking, answer, pool=pool, answers=said)
+            return [Stretch(None, None, call)]
         stretches: list[Stretch] = []
-        previous: Call | None = None
-        number = 0
-        while number == 0 or thinking.any():
-            number += 1
-            end = np.minimum(natural, number * self.probe_every_tokens)
-            before = np.minimum(natural, (number - 1) * self.probe_every_tokens)
-            here = thinking if number > 1 else np.ones(len(draft), dtype=bool)
-            ends_here = here & (natural <= number * self.probe_every_tokens)
-            prompt = draft.own if previous is None else previous.transcript()
+        think: Call | None = None
+        most = max(math.ceil(stop.max(initial=0) / self.probe_every_tokens), 1)
+        for number in range(1, most + 1):
+            before, end = (
+                np.minimum(stop, k * self.probe_every_tokens) for k in (number - 1, number)
+            )
+            here = (end > before) | (number == 1)
             think = draft.ask(
-                prompt,
+                draft.own if think is None else think.transcript(),
                 end - before,
                 0,
                 pool=pool,
-                where=here & (end > before),
-                goes_on=previous,
+                where=end > before,
+                goes_on=think,
             )
-            asked = here & ~ends_here
-            said = None
-            stops = ends_here
-            if asked.any():
-                drawn = probe.luck_of(luck, judge.query, zeros, number)
-                stable = probe.says_stable(end, settled, drawn)
-                streak = np.where(stable, streak + 1, 0)
-                stops = ends_here | (asked & (streak >= self.patience))
-                said = draft.ask(
-                    think.transcript().then(draft.new(self.probe_prompt_tokens)),
-                    0,
-                    self.probe_tokens,
-                    pool=pool,
-                    where=asked,
-                )
+            asked = here & (probes >= number)
+            asking = think.transcript().then(draft.new(self.probe_prompt_tokens))
+            look = draft.ask(asking, 0, self.probe_tokens, pool=pool, where=asked)
             final = draft.ask(
-                think.transcript(),
-                0,
-                answer,
-                pool=pool,
-                where=stops,
-                answers=draft.answers(0, end),
+                think.transcript(), 0, answer, pool=pool, where=here & (end == stop), answers=said
             )
-            stretches.append(Stretch(think, said, final))
-            previous = think
-            thinking = here & ~stops
+            stretches.append(Stretch(think, look, final))
         return stretches
 
     def answer(self, query: Query, plan: list[Stretch]) -> Answering:
         """Think on until the probes agree, or the thinking is over."""
         for stretch in plan:
-            if query.has(stretch.think):
+            if stretch.think is not None and query.has(stretch.think):
                 thought = query.send(stretch.think)
                 yield thought
                 if not thought.completed:

@@ -206,3 +206,19 @@ def test_classes_with_strategies_of_their_own():
     assert sent.loc["hard"].tolist() == [3, 3]
     assert sent.loc["other"].tolist() == [2, 2]
     assert (queries["status"] == "completed").all()
+
+
+def test_probes_within_the_request_stop_where_others_do():
+    """One request a query: the same thinking and answers, and the tokens of its probes."""
+    apart, inline = (
+        served("early_exit", {"probe_every_tokens": 64, "inline": inline})
+        for inline in (False, True)
+    )
+    one, other = (run.result().queries for run in (apart, inline))
+    assert (other["requests"] == 1).all()
+    assert one["answer"].tolist() == other["answer"].tolist()
+    np.testing.assert_array_equal(one["generated_tokens"], other["generated_tokens"])
+    stop = (one["requests"] - 1) // 2 * 64  # stretches and probes by turns, then the answer
+    single = served("single").result().queries["generated_tokens"] - 40
+    assert (stop <= single + 64).all()
+    assert (one["generated_tokens"] < single).any()
