@@ -86,16 +86,8 @@ def simulate(
         if len(more) == known:  # there is no more of it
             break
         batch, known = more, len(more)
-        plan = spending_plan(experiment, batch)
         queries = batch
-        if plan is not None:
-            batch = plan.requests
-        with blaming("predictor", predictor):
-            predictor.start(truth_of(batch), experiment.seed)
-        guesser = checked(predictor)
-        facts = facts_of(batch, slo, guesser)
-        if plan is not None:  # a query's requests are for its router what a session's are
-            facts = replace(facts, session_id=plan.query)
+        plan, batch, facts = _prepared(experiment, queries, predictor)
         servable = np.ones(len(batch), dtype=bool)
         if batch.closed_loop is not None or batch.has_followers:
             outcome = serve(
@@ -105,12 +97,21 @@ def simulate(
                 router=experiment.router,
                 admission=experiment.admission,
                 seed=experiment.seed,
+                plan=plan,
                 progress=progress,
             )
-            batch, servable = _as_sent(batch, outcome)
-            guesses = Reordered(guesser, outcome.rows)
-            facts = facts_of(batch, slo, guesses, origin=outcome.rows)
-            unsent = known - len(batch)
+            if plan is None:
+                batch, servable = _as_sent(batch, outcome)
+                guesses = Reordered(checked(predictor), outcome.rows)
+                facts = facts_of(batch, slo, guesses, origin=outcome.rows)
+                unsent = known - len(batch)
+            else:
+                assert outcome.replies is not None
+                arrival_s = outcome.replies.arrival_s
+                came = np.flatnonzero(~np.isnan(arrival_s))
+                queries = queries.take(came, arrival_s[came])
+                plan, batch, facts = _prepared(experiment, queries, predictor)
+                servable = np.ones(len(batch), dtype=bool)
         window = _window(experiment, batch if plan is None else queries)
         if plan is not None:  # a query is measured whole, or not at all
             window = replace(window, measured=window.measured[plan.query])
@@ -169,6 +170,20 @@ def simulate(
 
     judged = expected_error(simulation, costs, rerun, experiment.calibration_draws)
     return replace(simulation, expected_error=judged)
+
+
+def _prepared(
+    experiment: Experiment, queries: RequestBatch, predictor: Predictor
+) -> tuple[Plan | None, RequestBatch, RequestFacts]:
+    """What strategies make of `queries`, the requests that may come of it, and what is known."""
+    plan = spending_plan(experiment, queries)
+    batch = queries if plan is None else plan.requests
+    with blaming("predictor", predictor):
+        predictor.start(truth_of(batch), experiment.seed)
+    facts = facts_of(batch, experiment.slo.targets(), checked(predictor))
+    if plan is not None:  # a query's requests are for its router what a session's are
+        facts = replace(facts, session_id=plan.query)
+    return plan, batch, facts
 
 
 def serve(

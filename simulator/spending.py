@@ -24,8 +24,7 @@ def spending_plan(experiment: Experiment, queries: RequestBatch) -> Plan | None:
     strategies = {name: each.build() for name, each in experiment.strategies.items()}
     judge = judge_of(experiment, queries)
     simple = all(isinstance(each, Single) for each in (default, *strategies.values()))
-    waits = queries.sessions is not None or queries.closed_loop is not None
-    if simple and (judge is None or waits):
+    if simple and (judge is None or queries.sessions is not None):
         return None
 
     def lengths(attempt: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

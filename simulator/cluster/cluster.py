@@ -130,13 +130,7 @@ class Cluster:
         self._left: int | None = None  # measured requests that are waited for
         self._waiting_source: ClosedLoopSource | SessionSource | None = None
         arrival_s = requests["arrival_s"]
-        if closed_loop is not None:
-            self._waiting_source = ClosedLoopSource(
-                self.clock, arrival_s, closed_loop, self._submit
-            )
-        elif sessions is not None and (sessions.after >= 0).any():
-            self._waiting_source = SessionSource(self.clock, arrival_s, sessions, self._submit)
-        elif plan is not None and plan.needs_processes:
+        if plan is not None and plan.needs_processes:
             self._measured = np.zeros(len(plan.queries), dtype=bool)
             self._measured[plan.query] = requests["measured"] == 1
             self._desk = Desk(
@@ -148,6 +142,12 @@ class Cluster:
                 self._withdraw,
                 self._answered,
             )
+        elif closed_loop is not None:
+            self._waiting_source = ClosedLoopSource(
+                self.clock, arrival_s, closed_loop, self._submit
+            )
+        elif sessions is not None and (sessions.after >= 0).any():
+            self._waiting_source = SessionSource(self.clock, arrival_s, sessions, self._submit)
         else:
             Source(self.clock, arrival_s, self._submit)
         watches = admission is not None and admission.watches_answers
@@ -294,7 +294,8 @@ class Cluster:
         if self._plan is None:
             return None
         if self._desk is not None:
-            return Replies(self._plan, self._desk.answer, self._desk.done_s)
+            desk = self._desk
+            return Replies(self._plan, desk.answer, desk.done_s, desk.arrival_s)
         return Replies.of_single_requests(self._plan, self.requests, self.pool_id)
 
     def _run_until(self, stop_s: float, tick: Callable[[float], None]) -> bool:

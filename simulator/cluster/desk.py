@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.cluster.source import Source
+from simulator.cluster.source import ClosedLoopSource, Source
 from simulator.engine.clock import Clock
 from simulator.engine.request import COMPLETED, NEW
 from simulator.errors import PonderError
@@ -29,7 +29,8 @@ class Desk:
     `submit(row)` sends a request and says whether it was accepted; `withdraw(row)` takes one back;
     `answered(query, time_s)` is told of each query that has its answer, or gave up.
 
-    answer: int64[q], the id each query ended with; done_s: float64[q], when (seconds), NaN before.
+    answer: int64[q], the id each query ended with; done_s: float64[q], when (seconds), NaN before;
+    arrival_s: float64[q], when it came, NaN before.
     """
 
     def __init__(
@@ -51,8 +52,17 @@ class Desk:
         self._submit, self._withdraw, self._answered = submit, withdraw, answered
         self._open: dict[int, tuple[Request, Query]] = {}
         self._rows = [group.row.T.tolist() for group in plan.groups]
+        arrival_s: list[float] = plan.queries.arrival_s.tolist()
         self._group, self._place = plan.group.tolist(), plan.place.tolist()
-        Source(env, plan.queries.arrival_s, self._start)
+        self.arrival_s = np.full(len(plan.queries), np.nan)
+        self._clients: ClosedLoopSource | None = None
+        if plan.queries.closed_loop is None:
+            Source(env, plan.queries.arrival_s, lambda i: self._start(i, arrival_s[i]))
+        else:
+            came_s = np.zeros(len(plan.queries))
+            self._clients = ClosedLoopSource(
+                env, came_s, plan.queries.closed_loop, lambda i: self._start(i, float(came_s[i]))
+            )
 
     def row(self, query: int, call: Call) -> int:
         """Row of the request `call` of a query, -1 if it has none."""
@@ -105,11 +115,12 @@ class Desk:
             request.score = float(self._plan.scores[row])
         happen(request)
 
-    def _start(self, index: int) -> None:
+    def _start(self, index: int, arrival_s: float) -> bool:
         group = self._plan.groups[self._group[index]]
-        arrival_s = float(self._plan.queries.arrival_s[index])
+        self.arrival_s[index] = arrival_s
         query = Query(self, index, self._place[index], arrival_s)
         self.env.process(self._serve(index, query, group))
+        return True
 
     def _serve(self, index: int, query: Query, group: Group) -> simpy.events.ProcessGenerator:
         try:
@@ -123,3 +134,5 @@ class Desk:
             raise blame("strategy", group.strategy, error) from error
         self.done_s[index] = query.now_s
         self._answered(index, query.now_s)
+        if self._clients is not None:
+            self._clients.answered([index], [query.now_s])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.engine.request import COMPLETED
+from simulator.engine.request import COMPLETED, NEW
 from simulator.quality import NOBODY
 from simulator.strategies.plan import Plan
 
@@ -17,12 +17,13 @@ class Replies:
     """What each of the q queries of `plan` was answered, and when.
 
     answer: int64[q], the id of the answer, `NOBODY` for none. done_s: float64[q], seconds, NaN
-    if the run ended first.
+    if the run ended first. arrival_s: float64[q], when it came (seconds), NaN if it did not.
     """
 
     plan: Plan
     answer: NDArray[np.int64]
     done_s: NDArray[np.float64]
+    arrival_s: NDArray[np.float64]
 
     @classmethod
     def of_single_requests(
@@ -37,4 +38,7 @@ class Replies:
         said = over[whole & (requests["status"][over] == COMPLETED)]
         pools = pool_id[requests["replica"][said]]
         answer[plan.query[said]] = plan.answers[pools, said]
-        return cls(plan, answer, done_s)
+        arrival_s = np.full(len(plan.queries), np.nan)
+        came = requests["status"] != NEW
+        arrival_s[plan.query[came]] = requests["arrival_s"][came]
+        return cls(plan, answer, done_s, arrival_s)

@@ -27,7 +27,7 @@ def reply_table(outcome: Outcome, replies: Replies, measured: NDArray[np.bool_])
     measured: bool[m], of the requests of the plan.
     """
     plan, queries = replies.plan, replies.plan.queries
-    count = int(np.searchsorted(queries.arrival_s, outcome.end_s, side="right"))
+    count = int((~np.isnan(replies.arrival_s)).sum())  # they come in their order
     sent, table = plan.query[outcome.rows], outcome.requests
 
     def total(column: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -50,7 +50,7 @@ def reply_table(outcome: Outcome, replies: Replies, measured: NDArray[np.bool_])
     measured_queries[plan.query[measured]] = True
     client = np.zeros(count, np.int64) if queries.client_id is None else queries.client_id[:count]
     names = queries.class_names, queries.client_names
-    arrival_s = queries.arrival_s[:count]
+    arrival_s = replies.arrival_s[:count]
     return pd.DataFrame(
         {
             "query_id": np.arange(count),

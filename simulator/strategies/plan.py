@@ -170,9 +170,8 @@ def _check(queries: RequestBatch, strategies: Mapping[str, Strategy]) -> None:
         for name in strategies
         if name not in queries.class_names
     ]
-    if queries.sessions is not None or queries.closed_loop is not None:
-        what = "sessions" if queries.closed_loop is None else "a closed loop"
-        message = f"a strategy needs queries that come by the clock, and this workload has {what}"
+    if queries.sessions is not None:
+        message = "a strategy answers single queries, and this workload has sessions"
         problems.append(Problem(message, field="strategy"))
     if problems:
         raise InputError(problems)

@@ -40,9 +40,9 @@ VOTE = "strategy={kind: majority_vote, samples: 3}"
         ),
         (["strategy=budget", "workload.max_tokens=3"], "max_tokens", "no budget for thinking"),
         (
-            [QUALITY, VOTE, "workload.arrivals={kind: closed_loop, concurrency: 2}"],
+            [QUALITY, VOTE, "workload.session={turns: {kind: constant, count: 2}}"],
             "strategy",
-            "this workload has a closed loop",
+            "this workload has sessions",
         ),
         (
             [

@@ -222,3 +222,19 @@ def test_probes_within_the_request_stop_where_others_do():
     single = served("single").result().queries["generated_tokens"] - 40
     assert (stop <= single + 64).all()
     assert (one["generated_tokens"] < single).any()
+
+
+@pytest.mark.parametrize("kind", ["majority_vote", "single"])
+def test_clients_of_a_closed_loop_wait_for_the_answer_of_their_query(kind):
+    """Three clients: never more than three queries at once, the next when one is answered."""
+    base = experiment(kind, {"majority_vote": {"samples": 4}}.get(kind, {}), num_requests=30)
+    changed = base.to_dict()
+    changed["workload"]["arrivals"] = {"kind": "closed_loop", "concurrency": 3}
+    queries = simulate(Experiment.model_validate(changed)).result().queries
+    assert len(queries) == 30
+    assert (queries["status"] == "completed").all()
+    came, gone = queries["arrival_s"].to_numpy(), queries["finish_s"].to_numpy()
+    assert (came[:3] == 0).all()
+    np.testing.assert_allclose(came[3:], np.sort(gone)[:27], rtol=1e-9)
+    under_way = [((came <= t) & (gone > t)).sum() for t in came[3:] + 1e-6]
+    assert set(under_way) == {3}
