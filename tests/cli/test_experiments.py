@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from simulator import load_experiment, run
+from simulator.studies.frontier import frontier
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -93,3 +94,22 @@ def test_hard_questions_make_easy_ones_wait():
     assert sum(usual[name]["num_queries"] for name in hard) < 0.11 * sum(
         each["num_queries"] for each in usual.values()
     )
+
+
+def test_maths_votes():
+    ways = (
+        "strategy=[single, {kind: early_exit, probe_every_tokens: 1024},"
+        " {kind: majority_vote, samples: 8},"
+        " {kind: majority_vote, samples: 8, stop_when_decided: true}]"
+    )
+    single, early, vote, stopped = frontier(EXPERIMENTS / "maths_votes.yaml", [ways])
+    assert single.accuracy == pytest.approx(0.58, abs=0.005)
+    assert vote.accuracy == pytest.approx(0.715, abs=0.005)
+    cost = [each.cost_usd_per_query_at_capacity for each in (single, early, vote)]
+    assert cost[2] / cost[0] == pytest.approx(8, rel=0.05)
+    assert cost[1] / cost[0] == pytest.approx(0.4, abs=0.03)
+    assert vote.mean_tta_s > 2 * single.mean_tta_s
+    assert early.accuracy == pytest.approx(single.accuracy, abs=0.01)
+    assert stopped.accuracy == vote.accuracy
+    assert stopped.mean_tta_s < 0.85 * vote.mean_tta_s
+    assert vote.dominated_by == stopped.label
