@@ -61,7 +61,7 @@ def found_in_caches(outcome: Outcome) -> list[float]:
         np.bincount(pool, outcome.requests[name], len(outcome.configs) + 1)[:-1]
         for name in ("prompt_tokens", "cached_tokens")
     )
-    return list(np.divide(had, asked, out=np.zeros_like(had), where=asked > 0).tolist())
+    return list(np.divide(had, asked, out=np.zeros(len(had)), where=asked > 0).tolist())
 
 
 def capacity_as_sent_rps(

@@ -264,6 +264,8 @@ class Cluster:
                 stopped = self._run_until(until_s, tick)
             else:
                 until_s = window_end_s
+        if self._desk is not None and not stopped and self._last_departure_s is None:
+            self._desk.check_all_over()
         wall_s = time.perf_counter() - started
         end_s = self._end_s(window_end_s, until_s if stopped else math.inf)
         for replica in self.replicas:
@@ -337,7 +339,9 @@ class Cluster:
             return self._last_departure_s
         if stop_s < math.inf:
             return stop_s
-        end_s = float(np.fmax.reduce(self.requests["finish_s"][self._arrived()]))
+        end_s = float(np.fmax.reduce(self.requests["finish_s"][self._arrived()], initial=0.0))
+        if self._desk is not None:
+            end_s = max(end_s, float(np.fmax.reduce(self._desk.done_s, initial=0.0)))
         return max(end_s, window_end_s) if window_end_s < math.inf else end_s
 
     def _arrived(self) -> np.ndarray:

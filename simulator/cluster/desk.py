@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import simpy
 
 from simulator.cluster.source import ClosedLoopSource, Source
 from simulator.engine.clock import Clock
 from simulator.engine.request import COMPLETED, NEW
-from simulator.errors import PonderError
+from simulator.errors import IntegrityError, PonderError
 from simulator.policy import blame
 from simulator.quality import NOBODY
 from simulator.strategies.query import Query, Request, happen
 
 if TYPE_CHECKING:
-    import simpy
-
+    from simulator.strategies.base import Answering
     from simulator.strategies.draft import Call
     from simulator.strategies.plan import Group, Plan
 
@@ -101,6 +101,14 @@ class Desk:
             else:
                 self._tell(row, time_s)
 
+    def check_all_over(self) -> None:
+        """Nothing will happen any more. Raises `IntegrityError` if a query still waits."""
+        waits = np.flatnonzero(~np.isnan(self.arrival_s) & np.isnan(self.done_s))
+        if len(waits):
+            strategy = self._plan.groups[self._group[int(waits[0])]].strategy
+            message = f"{len(waits):,} queries wait for what never comes"
+            raise blame("strategy", strategy, IntegrityError(message))
+
     def _tell(self, row: int, time_s: float) -> None:
         if row not in self._open:
             return
@@ -126,7 +134,7 @@ class Desk:
         try:
             alone = group.strategy.sends_one_request()
             plan = group.first if alone else group.plan
-            answer = yield from group.strategy.answer(query, plan)
+            answer = yield from _events(group.strategy.answer(query, plan))
             self.answer[index] = operator.index(answer)
         except PonderError:
             raise
@@ -136,3 +144,17 @@ class Desk:
         self._answered(index, query.now_s)
         if self._clients is not None:
             self._clients.answered([index], [query.now_s])
+
+
+def _events(answering: Answering) -> Answering:
+    """The events that a strategy yields. Raises TypeError if it yields anything else."""
+    while True:
+        try:
+            event = next(answering)
+        except StopIteration as stop:
+            answer: int = stop.value
+            return answer
+        if not isinstance(event, simpy.Event):
+            what = f"{event!r:.60}"
+            raise TypeError(f"it yields {what}, no event: wait for several with query.all")
+        yield event

@@ -66,35 +66,40 @@ class PhaseAware(Scheduler):
     def rank(self, view: RequestView, now_s: float) -> ArrayLike:
         """Answers that are due, the most urgent first; thinking by turns; all other answers."""
         back_s = self._read_s(view) - self.back_s  # NaN while it thinks
-        later = np.where(view.thinking, 0.0, EPOCH_S) + view.queued_since_s
+        later = np.where(_thinks(view), 0.0, EPOCH_S) + view.queued_since_s
         return np.where(has_come(back_s, now_s), back_s - EPOCH_S, later)
 
     def displace(self, candidate: RequestView, running: RequestView, now_s: float) -> int | None:
         """The answer furthest ahead of its reader; for one that is due, else the last to think."""
-        hand_s = np.where(running.thinking, -np.inf, self._read_s(running) - now_s)
+        hand_s = np.where(_thinks(running), -np.inf, self._read_s(running) - now_s)
         furthest = int(np.argmax(hand_s))
         rank = float(np.asarray(self.rank(candidate, now_s))[0])
         if hand_s[furthest] >= self.ahead_s and rank < EPOCH_S:
             return furthest
-        turn_s = np.where(running.thinking, running.queued_since_s, -np.inf)
+        turn_s = np.where(_thinks(running), running.queued_since_s, -np.inf)
         last = int(np.argmax(turn_s))
         return last if rank < 0.0 and turn_s[last] >= 0.0 else None
 
     def review_tokens(self, view: RequestView, now_s: float) -> ArrayLike:
         """Those who think: a turn. Answers: what is missing until they are ahead by enough."""
         missing = (self.ahead_s - self._read_s(view) + now_s) * self.reader_tokens_per_s
-        return np.where(view.thinking, self.quantum_tokens, np.maximum(missing, 16.0))
+        return np.where(_thinks(view), self.quantum_tokens, np.maximum(missing, 16.0))
 
     def review_at(self, view: RequestView, now_s: float) -> ArrayLike:
         """When a waiting answer is due."""
-        waits = ~(view.running | view.thinking)
+        waits = ~(view.running | _thinks(view))
         return np.where(waits, self._read_s(view) - self.back_s, np.inf)
 
     def on_review(self, view: RequestView, now_s: float) -> ArrayLike:
         """A turn of thinking is over; an answer gives way if its reader has enough."""
-        enough = view.thinking | (self._read_s(view) - now_s >= self.ahead_s)
+        enough = _thinks(view) | (self._read_s(view) - now_s >= self.ahead_s)
         return np.where(enough, Action.PARK, Action.KEEP)
 
     def _read_s(self, view: RequestView) -> np.ndarray:
         """When its reader will have read what there is of the answer (seconds); NaN if none."""
         return view.first_answer_s + view.answer_tokens / self.reader_tokens_per_s
+
+
+def _thinks(view: RequestView) -> np.ndarray:
+    """Who is thinking, or has no word of its answer yet: bool[k]."""
+    return view.thinking | np.isnan(view.first_answer_s)

@@ -13,6 +13,7 @@ from pydantic import Field
 from simulator.quality import NOBODY
 from simulator.rng import luck
 from simulator.strategies.base import STRATEGIES, Answering, Call, Draft, Query, Strategy
+from workloads.batch import MAX_TOKENS
 
 
 class Steps(NamedTuple):
@@ -40,10 +41,10 @@ class Agent(Strategy):
     searches: Annotated[int, Field(ge=0, le=256)] = 4
     """Searches or tool calls before the answer."""
 
-    call_tokens: Annotated[int, Field(ge=1)] = 50
+    call_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = 50
     """Tokens that a tool call takes."""
 
-    result_tokens: Annotated[int, Field(ge=1)] = 1000
+    result_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = 1000
     """Tokens that a result puts into the prompt."""
 
     tool_s: Annotated[float, Field(ge=0.0)] = 1.0

@@ -75,15 +75,15 @@ class BestOfN(Strategy):
         attempts = query.send_all(plan.attempts)
         verdict_of = dict(zip(plan.attempts, plan.verdicts, strict=True))
         judged: set[Request] = set()
-        asked: list[Event] = []
+        asked: dict[Request, Event] = {}
         while len(judged) < len(attempts):
             yield query.some(attempts, len(judged) + 1)
             for attempt in attempts:
                 if attempt.over and attempt not in judged:
                     judged.add(attempt)
                     if attempt.completed:
-                        asked.append(verdict_of[attempt.call].ask(query))
-        yield query.all(asked)
+                        asked[attempt] = verdict_of[attempt.call].ask(query)
+        yield query.all(list(asked.values()))
         done = in_order(attempts)
-        chosen = best((verdict_of[attempt.call].score(query), attempt) for attempt in done)
+        chosen = best((verdict_of[each.call].score(query, asked[each]), each) for each in done)
         return NOBODY if chosen is None else chosen.answer

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from simulator.errors import InputError, Problem
 from simulator.strategies.base import STRATEGIES, Call, Draft, Strategy
+from workloads.batch import MAX_TOKENS
 
-ByClass = dict[str, Annotated[int, Field(ge=0)]]
+ByClass = dict[str, Annotated[int, Field(ge=0, le=MAX_TOKENS)]]
 
 
 @STRATEGIES.register("budget")
@@ -27,10 +28,10 @@ class Budget(Strategy):
         "Muennighoff et al., s1: simple test-time scaling, arXiv:2501.19393 (budget forcing)"
     )
 
-    max_thinking_tokens: Annotated[int, Field(ge=0)] | ByClass = 8192
+    max_thinking_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | ByClass = 8192
     """Most thinking tokens of a query, or {class: tokens}."""
 
-    min_thinking_tokens: Annotated[int, Field(ge=0)] | ByClass = 0
+    min_thinking_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | ByClass = 0
     """Fewest thinking tokens of a query, or {class: tokens}."""
 
     def plan(self, draft: Draft) -> Call:

@@ -10,6 +10,7 @@ from pydantic import Field
 from simulator.errors import InputError, Problem
 from simulator.strategies.base import STRATEGIES, Answering, Call, Draft, Query, Strategy
 from simulator.strategies.tally import agreement, most_votes, votes
+from workloads.batch import MAX_TOKENS
 
 
 class Stages(NamedTuple):
@@ -45,9 +46,10 @@ class Cascade(Strategy):
     """Attempts of the small model."""
 
     agreement: Annotated[float, Field(ge=0.0, le=1.0)] = 0.75
-    """Share of them that must say the same, so that nobody else is asked."""
+    """Share of them that must say the same, so that nobody else is asked; one without an answer
+    agrees with none."""
 
-    first_max_thinking_tokens: Annotated[int, Field(ge=0)] | None = None
+    first_max_thinking_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = None
     """Cap on the thinking of the small model; 0 for one that answers at once, None for no cap."""
 
     def plan(self, draft: Draft) -> Stages:
@@ -75,7 +77,7 @@ class Cascade(Strategy):
         attempts = query.send_all(plan.first)
         yield query.all(attempts)
         given = votes(attempts)
-        if given and agreement(given) >= self.agreement:
+        if given and agreement(given, self.samples) >= self.agreement:
             return most_votes(given)
         appeal = query.send(plan.second)
         yield appeal

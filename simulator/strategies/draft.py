@@ -17,38 +17,49 @@ from numpy.typing import NDArray
 
 from simulator.errors import InputError, Problem
 from simulator.facts import DifficultyClassifier
-from simulator.quality import answers
+from simulator.quality import NOBODY, answers
 from simulator.quality.judge import Judge
 from simulator.quality.verifiers import OutcomeVerifier, ProcessVerifier
 from simulator.strategies.prompts import Column, Part, Prompt
+from workloads.batch import MAX_TOKENS
+
+MAX_PLANNED = 50_000_000
+"""Requests planned for all queries of a strategy, sent or not (some 3 GB)."""
 
 Where: TypeAlias = NDArray[np.bool_]
 Tokens: TypeAlias = "Column | int"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Sealed:
     """Answers that are known only when a request has finished: int64[pools, n], ids.
 
     What one is depends on the pool whose model gives it. `RIGHT` and `DOMINANT` of
-    `simulator.quality`, or a number of its own.
+    `simulator.quality`, or a number of its own. When the plan is made they are taken away.
     """
 
-    _by_pool: Column
+    _by_pool: Column | None
 
     def open(self) -> Column:
         """int64[pools, n]; for those who run the plan, not for those who make it."""
+        if self._by_pool is None:
+            raise ValueError("answers are told when a request has finished, not before")
         return self._by_pool
 
+    def close(self) -> None:
+        """The plan is made: nobody opens it any more."""
+        self._by_pool = None
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(eq=False)
 class Call:
     """A request that each of n queries may send, as columns; made by `Draft.ask`.
 
     index: its number in the draft. pool: where it must go, None for wherever the router says.
     where: bool[n], the queries that have it. thinking_tokens, answer_tokens, max_tokens: int64[n],
     the cap 0 for none. segment: int64[n], of what it generates. answers: what it says, None if it
-    gives no answer. scores: float64[n] that a verifier gives, None if it is none.
+    gives no answer. scores: float64[n] that a verifier gives, None if it is none. In the run only
+    its number is left: how long a request will think is not for its query to know.
     """
 
     index: int
@@ -70,6 +81,14 @@ class Call:
         if self.prompt.parts and (self.prompt.parts[-1].segment == self.segment).all():
             before = self.prompt.parts[-1].tokens  # type: ignore[assignment]
         return self.prompt.then(Part(self.segment, quoted + before))
+
+    def forget(self) -> None:
+        """The plan is made, and its columns are elsewhere."""
+        for name in ("where", "prompt", "thinking_tokens", "answer_tokens", "segment"):
+            delattr(self, name)
+        if self.answers is not None:
+            self.answers.close()
+        self.answers = self.scores = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +215,9 @@ class Draft:
         if self._judge is None:
             return None
         natural = self.lengths(attempt)[0]
-        given = natural if given_tokens is None else given_tokens
+        given = natural if given_tokens is None else np.asarray(given_tokens)
+        if given.shape != natural.shape or (given < 0).any():
+            raise ValueError(f"given_tokens: expected int64[{len(self)}], none negative")
         return Sealed(self._judge.answers(attempt, given, natural, lift))
 
     def mean_chance(
@@ -219,6 +240,15 @@ class Draft:
         share = judge.of_pool(pool, lambda model, rows: np.full(len(rows), model.dominant_share))
         said = answers(right, judge.uniforms(attempt), attempt, share)
         return Sealed(np.broadcast_to(said, (len(self.pools), len(self))))
+
+    def cached(self, answers: Sealed | None, pool: int) -> Column:
+        """Answers that are found without a request, such as in a cache of them: int64[n], ids.
+
+        pool: whose model gave them. All are `NOBODY` if the experiment has no `quality`.
+        """
+        if answers is None:
+            return np.full(len(self), NOBODY, dtype=np.int64)
+        return answers.open()[pool].copy()
 
     def scores(
         self,
@@ -285,15 +315,29 @@ class Draft:
         """Plan a request of each query, or of those `where` is true (bool[n]).
 
         It must generate a token at least. `goes_on`: what it generates belongs to the same stretch
-        of text as that of another call, whose transcript ends its prompt.
+        of text as that of another call, whose transcript ends its prompt. Raises `InputError` for
+        requests that cannot be: longer than any model's, or more than fit into memory; ValueError
+        for columns of another shape, and requests that generate nothing.
         """
+        thinking, answer = self._column(thinking_tokens), self._column(answer_tokens)
+        there = np.ones(len(self), dtype=bool) if where is None else np.array(where)
+        if there.dtype != bool or there.shape != (len(self),):
+            raise ValueError(f"where: expected bool[{len(self)}], not {there.dtype}{there.shape}")
+        if answers is not None and not isinstance(answers, Sealed):
+            raise ValueError("answers: expected what draft.answers returned")
+        if scores is not None and np.shape(scores) != (len(self),):
+            raise ValueError(f"scores: expected float64[{len(self)}]")
+        if (there & ((thinking < 0) | (answer < 0) | (thinking + answer < 1))).any():
+            raise ValueError("a request generates at least 1 token, and no part of it is negative")
+        longest = int((prompt.tokens + thinking + answer)[there].max(initial=0))
+        self._check_size(longest)
         call = Call(
             index=len(self.calls),
-            pool=pool,
-            where=np.ones(len(self), dtype=bool) if where is None else where,
+            pool=None if pool is None else self.pool(pool, "pool"),
+            where=there,
             prompt=prompt,
-            thinking_tokens=self._column(thinking_tokens),
-            answer_tokens=self._column(answer_tokens),
+            thinking_tokens=thinking,
+            answer_tokens=answer,
             max_tokens=self.queries.max_tokens,
             segment=self.fresh() if goes_on is None else goes_on.segment,
             answers=answers,
@@ -302,5 +346,19 @@ class Draft:
         self.calls.append(call)
         return call
 
+    def _check_size(self, longest: int) -> None:
+        if longest > MAX_TOKENS:
+            message = f"a request of {longest:,} tokens; {MAX_TOKENS:,} is the most"
+            raise InputError(Problem(message, field="strategy"))
+        if (len(self.calls) + 1) * len(self) > MAX_PLANNED:
+            message = (
+                f"more than {MAX_PLANNED:,} requests to be planned: {len(self.calls):,} for each of"
+                f" {len(self):,} queries so far, sent or not"
+            )
+            raise InputError(Problem(message, field="strategy"))
+
     def _column(self, tokens: Tokens) -> Column:
-        return np.broadcast_to(np.asarray(tokens, dtype=np.int64), (len(self),)).copy()
+        given = np.asarray(tokens)
+        if given.dtype.kind not in "iu" or given.shape not in ((), (len(self),)):
+            raise ValueError(f"tokens: expected int64[{len(self)}], not {given.dtype}{given.shape}")
+        return np.broadcast_to(given.astype(np.int64), (len(self),)).copy()

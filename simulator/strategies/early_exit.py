@@ -12,6 +12,7 @@ from pydantic import Field
 from simulator.quality import NOBODY, AttemptLuck
 from simulator.quality.probe import StabilityProbe, settled_tokens
 from simulator.strategies.base import STRATEGIES, Answering, Call, Draft, Query, Strategy
+from workloads.batch import MAX_TOKENS
 
 
 class Stretch(NamedTuple):
@@ -38,13 +39,13 @@ class EarlyExit(Strategy):
     )
     compares_answers: ClassVar[bool] = True
 
-    probe_every_tokens: Annotated[int, Field(ge=1)] = 1024
+    probe_every_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = 1024
     """Thinking tokens from one probe to the next."""
 
-    probe_prompt_tokens: Annotated[int, Field(ge=0)] = 16
+    probe_prompt_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] = 16
     """Tokens put behind the thinking to make the model answer."""
 
-    probe_tokens: Annotated[int, Field(ge=1)] = 20
+    probe_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = 20
     """Tokens that a probe generates."""
 
     patience: Annotated[int, Field(ge=1)] = 2
@@ -123,7 +124,10 @@ class EarlyExit(Strategy):
                 if not thought.completed:
                     return NOBODY
             if stretch.probe is not None and query.has(stretch.probe):
-                yield query.send(stretch.probe)
+                probe = query.send(stretch.probe)
+                yield probe
+                if not probe.completed:
+                    return NOBODY
             if query.has(stretch.answer):
                 final = query.send(stretch.answer)
                 yield final

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from simulator.quality import NOBODY
 from simulator.strategies.base import STRATEGIES, Answering, Call, Draft, Query, Strategy
+from workloads.batch import MAX_TOKENS
 
 
 @STRATEGIES.register("memoryless")
@@ -26,10 +27,10 @@ class Memoryless(Strategy):
         " Aghajohari et al., The Markovian thinker, arXiv:2510.06557"
     )
 
-    round_tokens: Annotated[int, Field(ge=1)] = 8192
+    round_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = 8192
     """Thinking tokens of a round."""
 
-    carried_tokens: Annotated[int, Field(ge=1)] = 512
+    carried_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = 512
     """Tokens of summary that the next round starts from."""
 
     kept: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0

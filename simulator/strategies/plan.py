@@ -136,14 +136,18 @@ def plan_requests(
                 scores[mine] = call.scores[call.where]
         tables.append(table)
     segments = segments_of(own, calls).take(order)
+    thinking, answer = column("thinking_tokens"), column("answer_tokens")
+    cap = column("max_tokens")
     named = np.array([ANY_POOL if c.pool is None else pools.index(c.pool) for c, _ in calls])
+    for call, _ in calls:
+        call.forget()
     query, number = query[order], number[order]
     requests = replace(
         replace(queries, segments=None).take(query),
         prompt_tokens=segments.prompt_tokens(),
-        thinking_tokens=column("thinking_tokens"),
-        answer_tokens=column("answer_tokens"),
-        max_tokens=column("max_tokens"),
+        thinking_tokens=thinking,
+        answer_tokens=answer,
+        max_tokens=cap,
         segments=segments,
         sessions=_belonging(query, number),
     )

@@ -9,7 +9,7 @@ from typing import Protocol
 import simpy
 
 from simulator.quality import NOBODY
-from simulator.strategies.draft import Call, Sealed
+from simulator.strategies.draft import Call
 
 
 class Request(simpy.Event):
@@ -77,27 +77,36 @@ class Query:
         """Send those of `calls` that the query has, all at once."""
         return [self.send(call) for call in calls if self.has(call)]
 
-    def cancel(self, requests: Sequence[Request]) -> None:
-        """Take back those that are not over; they leave at the end of the iteration under way."""
-        for request in requests:
+    def cancel(self, requests: Sequence[Request] | Request) -> None:
+        """Take back those that are not over; they leave at the end of the iteration under way.
+
+        One that gets its last token in that very iteration has been answered all the same.
+        """
+        for request in [requests] if isinstance(requests, Request) else requests:
             if not request.over:
                 self._port.cancel(request)
-
-    def reveal(self, answers: Sealed | None, pool: int = 0) -> int:
-        """The answer that was sealed in the plan, now that it has been found without a request."""
-        return NOBODY if answers is None else int(answers.open()[pool, self.place])
 
     def all(self, events: Sequence[simpy.Event]) -> simpy.Event:
         """Happens when all of `events` have: when these requests are over, or pauses."""
         return self.some(events, len(events))
 
     def some(self, events: Sequence[simpy.Event], count: int) -> simpy.Event:
-        """Happens when `count` of `events` have."""
+        """Happens when `count` of `events` have. Raises ValueError if there are fewer."""
+        if count > len(events):
+            raise ValueError(f"waits for {count} of {len(events)} events")
         return _Countdown(self._port.env, events, count)
 
     def pause(self, seconds: float) -> simpy.Event:
-        """Happens so many seconds from now: a tool is working, a user is reading."""
+        """Happens so many seconds from now: a tool is working, a user is reading.
+
+        Raises ValueError if that is negative or for ever.
+        """
+        if not 0.0 <= seconds < math.inf:
+            raise ValueError(f"pauses for {seconds} s")
         event = simpy.Event(self._port.env)
+        if seconds == 0.0:
+            happen(event)
+            return event
         due_s = self.now_s + seconds
 
         def wake(_: simpy.Event) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
+from simpy import Event
 
 from simulator.errors import InputError, Problem
 from simulator.quality import NOBODY
 from simulator.strategies.base import STRATEGIES, Answering, Call, Draft, Query, Strategy
 from simulator.strategies.query import Request
 from simulator.strategies.verdicts import Verdict, Verifier, best
+from workloads.batch import MAX_TOKENS
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +48,7 @@ class Sart(Strategy):
     enough: Annotated[int, Field(ge=1, le=256)] = 4
     """Branches that must end."""
 
-    check_every_tokens: Annotated[int, Field(ge=1)] = 4096
+    check_every_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = 4096
     """Tokens of a branch from one look to the next."""
 
     prune_below: float = -0.5
@@ -108,58 +111,66 @@ class Sart(Strategy):
 
     def answer(self, query: Query, plan: list[Branch]) -> Answering:
         """Go on with the branches that look well until enough have ended."""
-        runs = [_Run(branch) for branch in plan]
-        for run in runs:
-            run.go_on(query)
-        while True:
-            under_way = [run.request for run in runs if run.request is not None]
-            if not under_way:
+        runs = [_Run(branch, query) for branch in plan]
+        ended: list[_Run] = []
+        while len(ended) < self.enough:
+            awaited = [run.awaited for run in runs if run.awaited is not None]
+            if not awaited:
                 break
-            yield query.some(under_way, 1)
+            yield query.some(awaited, 1)
             for run in runs:
-                request = run.request
-                if request is None or not request.over:
+                if len(ended) == self.enough or not run.hears_verdict(query):
                     continue
-                verdict = run.branch.verdicts[run.stretch]
-                run.request = None
-                if not request.completed:
-                    continue
-                yield verdict.ask(query)
-                run.score = verdict.score(query)
+                alive = sum(each.awaited is not None for each in runs) + len(ended) + 1
                 if not run.has_more(query):
-                    run.ended = request
-                elif run.score >= self.prune_below or self._spare(runs) < 1:
+                    ended.append(run)
+                elif run.score >= self.prune_below or alive <= self.enough:
                     run.go_on(query)
-            ended = [run for run in runs if run.ended is not None]
-            if len(ended) >= self.enough:
-                query.cancel([run.request for run in runs if run.request is not None])
-                break
-        chosen = best((run.score, run.ended) for run in runs if run.ended is not None)
+        query.cancel([run.awaited for run in runs if isinstance(run.awaited, Request)])
+        chosen = best((run.score, run.said) for run in ended if run.said is not None)
         return NOBODY if chosen is None else chosen.answer
-
-    def _spare(self, runs: list[_Run]) -> int:
-        """How many branches can be given up, the one that is being looked at among them."""
-        alive = sum(run.request is not None or run.ended is not None for run in runs)
-        return alive + 1 - self.enough
 
 
 class _Run:
-    """A branch in the run: the request under way, its last score, and its end."""
+    """A branch in the run: thinking a stretch, or waiting for the verdict on it.
 
-    def __init__(self, branch: Branch) -> None:
-        self.branch = branch
-        self.stretch = -1
-        self.request: Request | None = None
-        self.ended: Request | None = None
-        self.score = -np.inf
+    said: its last stretch that is over; score: the last verdict.
+    """
+
+    def __init__(self, branch: Branch, query: Query) -> None:
+        self._branch = branch
+        self._stretch = -1
+        self._thinking: Request | None = None
+        self._asked: Event | None = None
+        self.said: Request | None = None
+        self.score = -math.inf
+        self.go_on(query)
+
+    @property
+    def awaited(self) -> Event | None:
+        """What it waits for; None if it has ended, or has been given up."""
+        return self._asked or self._thinking
+
+    def hears_verdict(self, query: Query) -> bool:
+        """Take what has come: a stretch, on which it asks for a verdict, or that. Whether it is."""
+        verdict = self._branch.verdicts[self._stretch]
+        if self._thinking is not None and self._thinking.processed:
+            thought, self._thinking = self._thinking, None
+            if thought.completed:
+                self.said, self._asked = thought, verdict.ask(query)
+        if self._asked is None or not self._asked.processed:
+            return False
+        self.score = verdict.score(query, self._asked)
+        self._asked = None
+        return True
 
     def has_more(self, query: Query) -> bool:
         """Whether there is another stretch."""
-        following = self.stretch + 1
-        stretches = self.branch.stretches
+        following = self._stretch + 1
+        stretches = self._branch.stretches
         return following < len(stretches) and query.has(stretches[following])
 
     def go_on(self, query: Query) -> None:
         """Send the next stretch."""
-        self.stretch += 1
-        self.request = query.send(self.branch.stretches[self.stretch])
+        self._stretch += 1
+        self._thinking = query.send(self._branch.stretches[self._stretch])

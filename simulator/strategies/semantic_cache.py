@@ -7,25 +7,22 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from simulator.errors import InputError, Problem
-from simulator.policy import build
+from simulator.policy import build, find
 from simulator.rng import uniforms
 from simulator.strategies.base import STRATEGIES, Answering, Draft, Query, Strategy
-from simulator.strategies.draft import Sealed
 
 ANOTHER_QUESTIONS = 1 << 40  # the id of an answer to something else
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Lookup(NamedTuple):
-    """What the cache finds for each query: bool[n] both; and how a miss goes on."""
+    """What the cache finds for each query, bool[n] and ids int64[n]; and how a miss goes on."""
 
     hit: NDArray[np.bool_]
-    equivalent: NDArray[np.bool_]
-    cached: Sealed | None
-    pool: int
+    cached: NDArray[np.int64]
     otherwise: Strategy
     plan: Any
 
@@ -37,8 +34,8 @@ class SemanticCache(Strategy):
 
     A share `equivalent` of the queries has a question in the cache that means the same. Similarity
     is normal around `similarity` for these and around `similarity_of_others` for the nearest other
-    question; above `threshold` it is a hit. A hit on an equivalent gives what the model said then,
-    a false hit the answer to another question, which is wrong.
+    question; above `threshold` it is a hit. A hit on an equivalent gives what one attempt at it
+    said (also where `otherwise` votes), a false hit the answer to another question, which is wrong.
     """
 
     source: ClassVar[str] = (
@@ -77,19 +74,23 @@ class SemanticCache(Strategy):
         mean = np.where(equivalent, self.similarity, self.similarity_of_others)
         hit = mean + self.similarity_sigma * ndtri(drawn[:, 1]) >= self.threshold
         inner = self._otherwise()
+        if inner.compares_answers:
+            draft.judge  # noqa: B018 - refuses an experiment that does not know
         pool = draft.pools.index(draft.one_pool(inner.pool))
+        said = draft.answers(0)
+        cached = draft.cached(said, pool)
+        if said is not None:
+            cached[~equivalent] = ANOTHER_QUESTIONS
         plan = inner.plan(draft)
         if inner.sends_one_request():
             plan = draft.calls[0]
-        return Lookup(hit, equivalent, draft.answers(0), pool, inner, plan)
+        return Lookup(hit, cached, inner, plan)
 
     def answer(self, query: Query, plan: Lookup) -> Answering:
         """Look, and think only if there is nothing."""
         yield query.pause(self.lookup_s)
         if plan.hit[query.place]:
-            if plan.cached is not None and not plan.equivalent[query.place]:
-                return ANOTHER_QUESTIONS
-            return query.reveal(plan.cached, plan.pool)
+            return int(plan.cached[query.place])
         answer = yield from plan.otherwise.answer(query, plan.plan)
         return answer
 
@@ -97,7 +98,13 @@ class SemanticCache(Strategy):
         given = self.otherwise
         parameters = {"kind": given} if isinstance(given, str) else dict(given)
         try:
-            return build(STRATEGIES[str(parameters.pop("kind", "single"))], parameters)
-        except (InputError, ValueError) as error:
-            message = str(error).replace("\n", "; ")
-            raise InputError(Problem(message, field="strategy.otherwise")) from None
+            kind = find(STRATEGIES, Strategy, str(parameters.pop("kind", "single")))
+            return build(kind, parameters)
+        except ValidationError as error:
+            wrong = [
+                Problem(each["msg"], field=".".join(["strategy.otherwise", *map(str, each["loc"])]))
+                for each in error.errors(include_url=False)
+            ]
+            raise InputError(wrong) from None
+        except InputError as error:
+            raise InputError(Problem(str(error), field="strategy.otherwise")) from None

@@ -15,6 +15,7 @@ from simulator.strategies.base import Strategy
 from simulator.strategies.draft import Call, Draft, Sealed, Where
 from simulator.strategies.prompts import Column, Prompt
 from simulator.strategies.verdicts import Verdict
+from workloads.batch import MAX_TOKENS
 
 
 @dataclass(eq=False)
@@ -26,20 +27,30 @@ class StepSearch(Strategy):
     as right as a single attempt. After an unsound step nothing is sound any more.
     """
 
-    step_tokens: Annotated[int, Field(ge=1)] = 512
-    """Thinking tokens of a step."""
+    step_tokens: Annotated[
+        int, Field(ge=1, le=MAX_TOKENS, description="Thinking tokens of a step.")
+    ] = 512
 
-    max_steps: Annotated[int, Field(ge=1, le=256)] = 32
-    """Most steps of a chain; longer thinking has longer steps."""
+    max_steps: Annotated[
+        int,
+        Field(ge=1, le=256, description="Most steps of a chain; longer thinking has longer steps."),
+    ] = 32
 
-    auc: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.8
-    """Chance that a sound step scores above an unsound one."""
+    auc: Annotated[
+        float,
+        Field(ge=0.5, lt=1.0, description="Chance that a sound step scores above an unsound one."),
+    ] = 0.8
 
-    verifier_pool: str | None = None
-    """Pool of the reward model; None: it is not served."""
+    verifier_pool: Annotated[
+        str | None, Field(description="Pool of the reward model; None: it is not served.")
+    ] = None
 
-    verifier_s: Annotated[float, Field(ge=0.0)] = 0.0
-    """Seconds that a verdict takes where the reward model is not served."""
+    verifier_s: Annotated[
+        float,
+        Field(
+            ge=0.0, description="Seconds that a verdict takes where the reward model is not served."
+        ),
+    ] = 0.0
 
     pool: Annotated[str | None, Field(description="Pool that thinks; None: the first.")] = None
 

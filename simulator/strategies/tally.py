@@ -32,6 +32,6 @@ def is_decided(given: Sequence[int], to_come: int) -> bool:
     return lead > to_come
 
 
-def agreement(given: Sequence[int]) -> float:
-    """The share of the answer that occurs most; 0 of none."""
-    return Counter(given).most_common(1)[0][1] / len(given) if given else 0.0
+def agreement(given: Sequence[int], asked: int) -> float:
+    """The share of the answer that occurs most among `asked` attempts; 0 of none."""
+    return Counter(given).most_common(1)[0][1] / asked if given else 0.0

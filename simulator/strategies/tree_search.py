@@ -11,6 +11,7 @@ from pydantic import Field
 from simulator.quality import NOBODY
 from simulator.strategies.base import STRATEGIES, Answering, Call, Draft, Query
 from simulator.strategies.prompts import choose
+from simulator.strategies.query import Request
 from simulator.strategies.steps import Chains, StepSearch
 from simulator.strategies.verdicts import Verdict
 
@@ -67,7 +68,7 @@ class TreeSearch(StepSearch):
             tried = np.log1p(number) / (1 + visits[parent, rows])
             best = np.argmax(score + self.exploration * np.sqrt(tried), axis=0)
             chosen = np.where(searching, best, chosen)
-            searching &= depth[chosen, rows] < chains.steps
+            searching = searching & (depth[chosen, rows] < chains.steps)
             if not searching.any():
                 break
             prompt = choose(transcripts, chosen)
@@ -98,7 +99,10 @@ class TreeSearch(StepSearch):
             yield query.all(sent)
             if not all(request.completed for request in sent):
                 return NOBODY
-            yield query.all([verdict.ask(query) for verdict in verdicts])
+            asked = [verdict.ask(query) for verdict in verdicts]
+            yield query.all(asked)
+            if not all(each.completed for each in asked if isinstance(each, Request)):
+                return NOBODY  # what the reward model could not read, nobody can go on from
         final = query.send(plan.final)
         yield final
         return final.answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -27,9 +28,11 @@ class Verdict:
         """Ask for it; happens when it is there."""
         return query.pause(self.seconds) if self.call is None else query.send(self.call)
 
-    def score(self, query: Query) -> float:
-        """What it says."""
-        return float(self.scores[query.place])
+    def score(self, query: Query, asked: simpy.Event) -> float:
+        """What it says, when `asked` has happened; -inf if the verifier could not read it."""
+        if not isinstance(asked, Request):
+            return float(self.scores[query.place])
+        return asked.score if asked.completed else -math.inf
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,8 @@ class Verifier:
 def best(scored: Iterable[tuple[float, Request]]) -> Request | None:
     """The attempt with the highest score; of equals the first."""
     found: Request | None = None
-    highest = -np.inf
+    highest = -math.inf
     for score, request in scored:
-        if score > highest:
+        if found is None or score > highest:
             found, highest = request, score
     return found
