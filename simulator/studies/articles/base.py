@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["reproduced", "direction only", "not reproduced", "article wrong"]
+Verdict = Literal["reproduced", "direction only", "not reproduced", "article wrong", "fitted"]
+"""`fitted`: the figure went into a model, so that it comes out again says nothing."""
 
 NEW_AXIS = "Inference-time compute: two-axis scaling"
 FULL_ARC = "Inference-time compute: from chain of thought to serving"
