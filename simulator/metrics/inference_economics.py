@@ -75,9 +75,7 @@ def thinking_for_equal_flops(
 
 def _not_negative(**given: ArrayLike) -> tuple[Floats, ...]:
     found = tuple(np.asarray(value, dtype=np.float64) for value in given.values())
-    wrong = [
-        name for name, value in zip(given, found, strict=True) if not np.all(value >= 0)
-    ]
+    wrong = [name for name, value in zip(given, found, strict=True) if not np.all(value >= 0)]
     if wrong:
         raise ValueError(f"must not be negative: {', '.join(wrong)}")
     return found

@@ -11,8 +11,9 @@ Verdict = Literal["reproduced", "direction only", "not reproduced", "article wro
 
 NEW_AXIS = "Inference-time compute: two-axis scaling"
 FULL_ARC = "Inference-time compute: from chain of thought to serving"
-OVERVIEW = "Inference-time scaling benefits from reasoning"
-"""Short titles of the three articles whose figures are looked at."""
+OVERVIEW = "What inference-time scaling benefits emerge from reasoning before each prediction?"
+"""The three articles whose figures are looked at; the first two by subject, as they came without
+a title."""
 
 CLOSE = 0.1
 CLOSE_POINTS = 0.03

@@ -36,10 +36,9 @@ def usd_per_million_tokens(model: str, gpu: str, size: int, queries: int) -> flo
 
 def accuracy_share(model: str, benchmark: str) -> float:
     """Accuracy of a distilled model by that of R1, where each stops by itself."""
-    own, teacher = (
-        find_preset(f"{name}/{benchmark}").pass_at_1 for name in (model, TEACHER[1])
-    )
-    assert own is not None and teacher is not None
+    own, teacher = (find_preset(f"{name}/{benchmark}").pass_at_1 for name in (model, TEACHER[1]))
+    assert own is not None
+    assert teacher is not None
     return own / teacher
 
 
@@ -55,8 +54,11 @@ def _rows() -> list[Row]:
                 f"{name}: accuracy and cost, of R1's",
                 "70-80 % at 1/10",
                 f"{percent(min(shares), 0)}-{percent(max(shares), 0)} at 1/{dear / usd:.1f}",
-                "reproduced" if cheap and good else "direction only" if usd < dear else
-                "not reproduced",
+                "reproduced"
+                if cheap and good
+                else "direction only"
+                if usd < dear
+                else "not reproduced",
                 f"accuracy on {', '.join(BENCHMARKS)} as measured; ${usd:.2f} against ${dear:.2f}"
                 " per million tokens: R1 computes with 37B of its 671B parameters",
             )

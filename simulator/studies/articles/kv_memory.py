@@ -87,12 +87,10 @@ def _rows() -> list[Row]:
                 f"~{said}",
                 f"{queries}",
                 graded(close(queries, said)),
-                f"by vLLM's rule (90 % of memory, less what a forward pass needs) {by_rule[tokens]}",
+                f"by vLLM's rule, 90 % of memory less what a forward pass needs: {by_rule[tokens]}",
             )
         )
     return rows
 
 
-STUDY = Study(
-    "kv_memory", "KV cache per query and concurrency", f"{NEW_AXIS}; {FULL_ARC}", _rows
-)
+STUDY = Study("kv_memory", "KV cache per query and concurrency", f"{NEW_AXIS}; {FULL_ARC}", _rows)

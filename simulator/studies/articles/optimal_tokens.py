@@ -34,9 +34,7 @@ def best_tokens(preset: str, value_usd: float) -> float:
 def by_quantile(preset: str, value_usd: float) -> list[float]:
     """The same for single problems of the level, at `QUANTILES` of difficulty."""
     model = level_model(preset)
-    return [
-        float(optimal_tokens(model, value_usd, USD_PER_TOKEN, difficulty=u)) for u in QUANTILES
-    ]
+    return [float(optimal_tokens(model, value_usd, USD_PER_TOKEN, difficulty=u)) for u in QUANTILES]
 
 
 def _rows() -> list[Row]:
@@ -60,9 +58,11 @@ def _rows() -> list[Row]:
             "the harder the problem, the more tokens pay",
             "yes",
             ", ".join(f"{tokens:,.0f}" for tokens in found),
-            "direction only" if sorted(found[:-1]) == found[:-1] and found[-1] == 0 else "reproduced",
-            f"problems at difficulty quantiles {', '.join(map(str, QUANTILES))} of {preset}, ${value:g}"
-            " each: on a hopeless problem nothing pays",
+            "direction only"
+            if sorted(found[:-1]) == found[:-1] and found[-1] == 0
+            else "reproduced",
+            f"problems at difficulty quantiles {', '.join(map(str, QUANTILES))} of {preset}, worth"
+            f" ${value:g} each: on a hopeless problem nothing pays",
         )
     )
     return rows

@@ -40,12 +40,10 @@ def _rows() -> list[Row]:
             "reasoning costs 10 to 100 times as much per query",
             "10-100x",
             f"{times(ratio[2_000])} (2K), {times(ratio[10_000])} (10K)",
-            graded(10 <= ratio[2_000] and ratio[10_000] <= 110, ratio[2_000] > 1),
+            graded(ratio[2_000] >= 10 and ratio[10_000] <= 110, ratio[2_000] > 1),
             f"tokens: {times(tokens[2_000])} and {times(tokens[10_000])}",
         ),
     ]
 
 
-STUDY = Study(
-    "query_cost", "Cost per query", f"{NEW_AXIS}; {FULL_ARC}", _rows, simulates=True
-)
+STUDY = Study("query_cost", "Cost per query", f"{NEW_AXIS}; {FULL_ARC}", _rows, simulates=True)

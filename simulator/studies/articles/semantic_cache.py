@@ -27,7 +27,7 @@ def _rows() -> list[Row]:
         reached = SAID[0] <= saving <= SAID[1] * 1.1
         rows.append(
             Row(
-                f"semantic cache, {100 * equivalent:.0f} % of the queries seen before: cost falls by",
+                f"semantic cache, {100 * equivalent:.0f} % of queries seen before: cost falls by",
                 "3-5x",
                 times(saving),
                 "reproduced" if reached else "direction only" if saving > 1 else "not reproduced",

@@ -22,8 +22,9 @@ _EDGES = np.array([0.1, 0.5, 0.9])
 
 def drawn(preset: str) -> tuple[list[int], list[int]]:
     """10th, 50th and 90th percentile of answer tokens and of thinking tokens."""
-    task = TaskClass(preset=preset)
-    assert task.answer_tokens is not None and task.thinking_tokens is not None
+    task = TaskClass.model_validate({"preset": preset})
+    assert task.answer_tokens is not None
+    assert task.thinking_tokens is not None
     answer, thinking = (
         law.quantile(_EDGES).tolist() for law in (task.answer_tokens, task.thinking_tokens)
     )

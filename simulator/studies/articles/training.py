@@ -1,4 +1,4 @@
-"""Training against inference: after how many queries serving overtakes, and what 5,000 tokens cost."""
+"""Training against inference: when serving overtakes, and what 5,000 thinking tokens cost."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def _rows() -> list[Row]:
             "$0.05, $0.50",
             f"${usd * 5_000e-6:.3f}, ${usd * 50_000e-6:.2f}",
             graded(close(usd, USD_PER_MILLION_TOKENS, 0.3)),
-            f"the article's $10 per million tokens against ${usd:.2f} on eight busy H100s in fp8, at"
-            " 5,000 tokens; a price is not a cost, and longer queries cost more per token",
+            f"the article's $10 per million tokens against ${usd:.2f} on eight busy H100s in fp8"
+            " (5,000 tokens); a price is not a cost, and longer queries cost more per token",
         ),
     ]
 

@@ -70,7 +70,7 @@ def best_of(n: int, table: Table, rho: float, d_prime: float) -> float:
 
 
 def coverage(n: int, accuracy: float, rho: float) -> float:
-    """Part of the problems that at least one of n attempts solves: a perfect verifier's accuracy."""
+    """Part of the problems that one of n attempts solves: what a perfect verifier reaches."""
     return float(1.0 - right_pmf(n, accuracy, rho)[0])
 
 
@@ -119,6 +119,4 @@ def _predicted(claim: str, said: float, found: float, single: float) -> Row:
     return Row(claim, percent(said, 0), percent(found), verdict, "predicted from the fitted cells")
 
 
-STUDY = Study(
-    "verification", "Verification on AIME and MATH-500", f"{NEW_AXIS}; {FULL_ARC}", _rows
-)
+STUDY = Study("verification", "Verification on AIME and MATH-500", f"{NEW_AXIS}; {FULL_ARC}", _rows)

@@ -28,9 +28,7 @@ PROMPT_TOKENS = 1_000
 def outcome(strategy: str, rho: float) -> tuple[float, float]:
     """Accuracy, and generated tokens per query, of a strategy in YAML."""
     quality = f"{{accuracy: {AIME.single}, rho: {rho}, dominant_share: {DOMINANT_SHARE}}}"
-    result = simulated(
-        "verification", (f"strategy={strategy}", f"pools.main.quality={quality}")
-    )
+    result = simulated("verification", (f"strategy={strategy}", f"pools.main.quality={quality}"))
     summary: dict[str, Any] = result.summary
     return float(summary["accuracy"]), float(result.queries["generated_tokens"].mean())
 
@@ -95,6 +93,4 @@ def _rows() -> list[Row]:
     return rows
 
 
-STUDY = Study(
-    "verification_runs", "Verification, simulated", NEW_AXIS, _rows, simulates=True
-)
+STUDY = Study("verification_runs", "Verification, simulated", NEW_AXIS, _rows, simulates=True)
