@@ -26,8 +26,8 @@ def _rows() -> list[Row]:
     rows = [
         Row(
             f"gain on MATH-500 from {less:,} to {more:,} thinking tokens",
-            f"+{percent(said, 0)}",
-            f"+{percent(gain)}",
+            f"+{100 * said:.0f} points",
+            f"+{100 * gain:.1f} points",
             graded(close_points(gain, said), ordered),
             note,
         )

@@ -52,14 +52,14 @@ MATH = Table(
 )
 
 
-def fitted_rho(table: Table) -> float:
+def fitted_rho(table: Table, dominant_share: float = DOMINANT_SHARE) -> float:
     """The rho at which a vote is as accurate as in the first cell of `votes`."""
     from scipy.optimize import brentq
 
     n, said = table.votes[0]
 
     def miss(rho: float) -> float:
-        return float(majority(n, table.single, rho, DOMINANT_SHARE)) - said
+        return float(majority(n, table.single, rho, dominant_share)) - said
 
     return float(brentq(miss, 1e-6, 0.95))  # type: ignore[no-untyped-call]
 
@@ -86,7 +86,11 @@ def _table_rows(table: Table) -> list[Row]:
     ]
     for n, said in table.votes[1:]:
         found = float(majority(n, table.single, rho, DOMINANT_SHARE))
-        rows.append(_predicted(f"{table.benchmark}: majority of {n}", said, found, table.single))
+        note = "predicted from the fitted cell"
+        if not close_points(found, said):
+            note += f"; {_if_wrong_answers_scatter(table, n)}"
+        claim = f"{table.benchmark}: majority of {n}"
+        rows.append(_predicted(claim, said, found, table.single, note))
     for name, cells in (("ORM", table.orm), ("PRM", table.prm)):
         if not cells:
             continue
@@ -114,9 +118,23 @@ def _fitted(claim: str, said: float, note: str) -> Row:
     return Row(claim, percent(said, 0), percent(said, 0), "fitted", note)
 
 
-def _predicted(claim: str, said: float, found: float, single: float) -> Row:
+def _predicted(
+    claim: str, said: float, found: float, single: float, note: str = "predicted from fitted cells"
+) -> Row:
     verdict = graded(close_points(found, said), found > single)
-    return Row(claim, percent(said, 0), percent(found), verdict, "predicted from the fitted cells")
+    return Row(claim, percent(said, 0), percent(found), verdict, note)
+
+
+def _if_wrong_answers_scatter(table: Table, n: int) -> str:
+    """What the larger vote gives if no two wrong answers agree, and why that is no way out."""
+    rho = fitted_rho(table, dominant_share=0.0)
+    found = float(majority(n, table.single, rho, 0.0))
+    samples = table.prm[0][0]
+    most = coverage(samples, table.single, rho)
+    return (
+        f"if wrong answers never agree {percent(found)}, at rho {rho:.2f}, but then no verifier"
+        f" gets above {percent(most)} with {samples} samples"
+    )
 
 
 STUDY = Study("verification", "Verification on AIME and MATH-500", f"{NEW_AXIS}; {FULL_ARC}", _rows)
