@@ -31,6 +31,7 @@ from simulator.studies.articles import (
     voting,
 )
 from simulator.studies.articles.base import Row, Study, Verdict
+from simulator.studies.articles.runs import experiment_file
 
 STUDIES: dict[str, Study] = {
     module.STUDY.name: module.STUDY
@@ -72,7 +73,12 @@ def chosen(names: Sequence[str] = ()) -> list[Study]:
 def results(
     studies: Sequence[Study], progress: Callable[[Study], None] | None = None
 ) -> Iterator[tuple[Study, list[Row]]]:
-    """Run studies one after the other; `progress` is told of each before it runs."""
+    """Run studies one after the other; `progress` is told of each before it runs.
+
+    Raises `InputError` before any if one simulates and the experiments are not there.
+    """
+    if any(study.simulates for study in studies):
+        experiment_file("serving")
     for study in studies:
         if progress is not None:
             progress(study)

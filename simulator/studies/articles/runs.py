@@ -12,16 +12,18 @@ from simulator.result import Result
 from simulator.runner import run
 
 
-def experiment_file(name: str) -> Path:
-    """The experiment `name` of the articles, in a checkout or in an installed package.
+FOLDER = Path(__file__).parents[3] / "experiments" / "articles"
 
-    Raises `InputError` if neither has it.
-    """
-    packed = Path(__file__).parent / "experiments"
-    folder = packed if packed.is_dir() else Path(__file__).parents[3] / "experiments" / "articles"
-    path = folder / f"{name}.yaml"
+
+def experiment_file(name: str) -> Path:
+    """The experiment `name` of the articles. Raises `InputError` if it is not there."""
+    path = FOLDER / f"{name}.yaml"
     if not path.is_file():
-        raise InputError(Problem("no such experiment of the articles", file=str(path)))
+        message = (
+            "no such experiment of the articles; they come with ponder's sources, not with an"
+            " installed package"
+        )
+        raise InputError(Problem(message, file=str(path)))
     return path
 
 
