@@ -67,7 +67,7 @@ def _markdown(study: Study, rows: list[Row]) -> str:
     lines = [
         f"## {study.title}",
         "",
-        f"{study.article}. `ponder articles --only {study.name}`",
+        f"`ponder articles --only {study.name}`. From: {study.article}",
         "",
         "| claim | article | ours | verdict | because |",
         "|---|---|---|---|---|",
@@ -77,7 +77,7 @@ def _markdown(study: Study, rows: list[Row]) -> str:
         ),
         "",
     ]
-    return "\n".join(line.replace("~", "about ") for line in lines) + "\n"
+    return "\n".join(line.replace("~", "about ") for line in lines)
 
 
 def _say(study: Study) -> None:

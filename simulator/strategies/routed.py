@@ -106,5 +106,5 @@ class Routed(Strategy):
             message = str(error).replace("\n", "; ")
             raise InputError(Problem(message, field="strategy.hard")) from None
         if getattr(thinker, "pool", "") is None:
-            thinker.pool = pool  # type: ignore[attr-defined]
+            thinker.pool = pool
         return thinker

@@ -109,6 +109,9 @@ def test_flops_are_exact_and_the_order_is_not():
     found = rows("compute_equivalent")
     flops = [found[name].ours for name in ("405B x 1K", "70B x 8K", "7B x 64K", "405B x 16K")]
     assert flops == ["810 TFLOP", "1,120 TFLOP", "896 TFLOP", "12,960 TFLOP"]
+    assert found["FLOPs of one token, 70B model"].ours == "139 GFLOP"
+    sparse = found["FLOPs of one token, 671B model"]
+    assert (sparse.ours, sparse.verdict) == ("73 GFLOP", "article wrong")
     for benchmark in ("math500", "aime24"):
         accuracy = accuracies(benchmark)
         assert accuracy["405B x 16K"] == max(accuracy.values())

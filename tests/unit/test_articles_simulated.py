@@ -1,12 +1,20 @@
 """Studies of the articles' claims that simulate: directions on a fixed seed, closed forms met."""
 
+from dataclasses import replace
+
 import pytest
 
 from simulator.studies.articles import compute_optimal, serving
 from simulator.studies.articles.kv_runs import most_undisturbed, preemptions
 from simulator.studies.articles.query_cost import usd_per_query
 from simulator.studies.articles.semantic_cache import with_cache
-from simulator.studies.articles.serving import ARTICLE, CONFIGURATIONS, at_common_load, served
+from simulator.studies.articles.serving import (
+    ARTICLE,
+    CONFIGURATIONS,
+    Figures,
+    at_common_load,
+    served,
+)
 from simulator.studies.articles.verification import AIME, DOMINANT_SHARE, fitted_rho
 from simulator.studies.articles.verification_runs import outcome
 
@@ -79,6 +87,14 @@ def test_accuracy_is_lost_by_routing_alone():
     assert accuracy["KV compression"] == accuracy["standard"]
     assert accuracy["streaming verification"] == pytest.approx(accuracy["standard"], abs=0.01)
     assert accuracy["standard"] - 0.1 < accuracy["routing"] < accuracy["standard"] - 0.03
+
+
+def test_a_load_is_sustained_if_queues_do_not_grow_and_answers_keep_up():
+    figures = Figures("OK", 0.98, 1e4, 50.0, 200.0, 0.5, 30.0, 0.9)
+    assert figures.sustained
+    assert not replace(figures, answered_share=0.96).sustained
+    assert not replace(figures, verdict="OVERLOADED").sustained
+    assert replace(figures, verdict="UNKNOWN").sustained
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)

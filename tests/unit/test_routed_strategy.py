@@ -4,6 +4,8 @@ import pytest
 
 from simulator import load_experiment, run
 from simulator.errors import InputError
+from simulator.spending import spending_plan
+from simulator.traffic import generate
 
 BASE = {
     "name": "routed",
@@ -62,6 +64,27 @@ def test_hard_ones_may_have_a_strategy_of_their_own():
     spared = plain["generated_tokens"].to_numpy() - result.queries["generated_tokens"].to_numpy()
     assert spared[~hard].sum() == 0
     assert spared[hard].mean() > 100
+
+
+def test_nothing_is_planned_that_is_never_sent():
+    experiment = load_experiment({**BASE, "strategy": PERFECT})
+    plan = spending_plan(experiment, generate(experiment, 1.0))
+    assert plan is not None
+    assert len(plan.requests) == len(plan.queries) == 300
+
+
+def test_each_error_of_the_classifier_is_its_own():
+    everybody = simulated({**PERFECT, "easy_called_hard": 1.0})
+    assert (everybody.requests["thinking_tokens"] > 0).all()
+    nobody = simulated({**PERFECT, "hard_called_easy": 1.0})
+    assert (nobody.requests["thinking_tokens"] == 0).all()
+
+
+def test_who_answers_at_once_is_as_good_as_without_thinking():
+    """The curve of a reasoning model starts at zero."""
+    pools = {**BASE["pools"], "standard": BASE["pools"]["thinking"]}
+    result = simulated({**PERFECT, "hard_above": 1.0}, pools=pools)
+    assert result.summary["accuracy"] == 0.0
 
 
 def test_a_classifier_that_errs_sends_both_kinds_the_wrong_way():

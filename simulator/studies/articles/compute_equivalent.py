@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simulator.cost.catalogue import load_architecture
 from simulator.metrics.inference_economics import serving_flops
 from simulator.quality.presets import find_preset
 from simulator.studies.articles.attention import attention_flops
@@ -27,8 +28,12 @@ def accuracies(benchmark: str) -> dict[str, float]:
     }
 
 
+PER_TOKEN = (("70B model", "llama-3.3-70b", 140e9), ("671B model", "deepseek-r1", 1.3e12))
+"""FLOPs of one token, as the article has them."""
+
+
 def _rows() -> list[Row]:
-    rows = []
+    rows = [_per_token(*each) for each in PER_TOKEN]
     for name, parameters, tokens, said, _, model, _ in CONFIGURATIONS:
         teraflops = float(serving_flops(parameters, tokens)) / 1e12
         attention = attention_flops(model, 0, tokens) / 1e12
@@ -52,6 +57,26 @@ def _rows() -> list[Row]:
             )
         )
     return rows
+
+
+def _per_token(name: str, model: str, said: float) -> Row:
+    architecture = load_architecture(model)
+    active = architecture.active_parameters
+    found = float(serving_flops(active, 1))
+    dense = close(active, architecture.parameters, 0.05)
+    note = ""
+    if not dense:
+        note = (
+            f"2 N counts all {architecture.parameters / 1e9:.0f}B parameters; a token is computed"
+            f" with {active / 1e9:.0f}B of them (mixture of experts)"
+        )
+    return Row(
+        f"FLOPs of one token, {name}",
+        f"~{said / 1e9:,.0f} GFLOP",
+        f"{found / 1e9:,.0f} GFLOP",
+        "reproduced" if close(found, said) else "article wrong",
+        note,
+    )
 
 
 def _listed(order: list[str], accuracy: dict[str, float]) -> str:

@@ -11,7 +11,6 @@ from simulator.errors import InputError, Problem
 from simulator.result import Result
 from simulator.runner import run
 
-
 FOLDER = Path(__file__).parents[3] / "experiments" / "articles"
 
 

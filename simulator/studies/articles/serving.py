@@ -199,7 +199,7 @@ def _compared(name: str) -> list[Row]:
             f"{said_throughput:.2f}x",
             f"{throughput:.2f}x queries/s, {tokens:.2f}x tokens/s",
             _verdict(throughput, said_throughput),
-            f"{most_rps:g} queries/s against {base_rps:g}. {_NOTES[name]}",
+            f"{most_rps:g} queries/s against {base_rps:g}; {_NOTES[name]}",
         )
     ]
     for what, said_ratio, ratio in (
