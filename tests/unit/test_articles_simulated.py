@@ -75,8 +75,7 @@ def test_each_measure_shortens_answers(name):
 
 def test_all_together_halve_the_slowest():
     standard = at_common_load("standard")
-    assert at_common_load("all").p99_tta_s < 0.65 * standard.p99_tta_s
-    together = at_common_load("all, KV in fp8")
+    together = at_common_load("all")
     assert together.p99_tta_s < 0.5 * standard.p99_tta_s
     for name in ("KV compression", "routing", "streaming verification"):
         assert together.mean_tta_s < at_common_load(name).mean_tta_s
