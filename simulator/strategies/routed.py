@@ -33,7 +33,7 @@ class Routed(Strategy):
     """A classifier of stated errors calls queries easy or hard, when they arrive.
 
     An easy one gets the answer that the workload drew from `easy_pool`, without thinking; a hard
-    one is served by the strategy `hard`, in `hard_pool`. The router `difficulty` only chooses
+    one is served by the strategy `hard`, in `pool`. The router `difficulty` only chooses
     where a query thinks; this also decides whether it does.
     """
 
@@ -42,11 +42,12 @@ class Routed(Strategy):
         " RouteLLM, arXiv:2406.18665"
     )
 
+    pool: Annotated[
+        str | None, Field(description="Pool of the model that thinks; None: the last.")
+    ] = None
+
     easy_pool: str | None = None
     """Pool of the model that answers at once; None: the first."""
-
-    hard_pool: str | None = None
-    """Pool of the model that thinks; None: the last."""
 
     hard_above: Share = 0.5
     """Queries are truly hard whose difficulty is above this."""
@@ -64,9 +65,9 @@ class Routed(Strategy):
         """The answer of who is called easy, and the requests of `hard` for the others."""
         if len(draft.pools) < 2:
             message = "needs two pools: one that answers at once, one that thinks"
-            raise InputError(Problem(message, field="strategy.hard_pool"))
-        easy_pool = draft.pool(self.easy_pool or draft.pools[0], "easy_pool")
-        hard_pool = draft.pool(self.hard_pool or draft.pools[-1], "hard_pool")
+            raise InputError(Problem(message, field="strategy.easy_pool"))
+        easy_pool = draft.one_pool(self.easy_pool, "easy_pool")
+        hard_pool = draft.one_pool(self.pool or draft.pools[-1])
         hard = Labels(self.hard_above, self.easy_called_hard, self.hard_called_easy).of(draft)
         _, answer = draft.lengths(0)
         check_room(draft, answer)
@@ -85,19 +86,21 @@ class Routed(Strategy):
             call = draft.calls[k]
             where = call.where & hard
             draft.calls[k] = replace(call, pool=call.pool or hard_pool, where=where)
+        if thinker.sends_one_request():
+            plan = draft.calls[first]
         return Ways(hard, at_once, thinker, plan)
 
     def answer(self, query: Query, plan: Ways) -> Answering:
         """Answer at once, or think."""
-        if plan.hard[query.place] and not plan.thinker.sends_one_request():
+        if plan.hard[query.place]:
             answer = yield from plan.thinker.answer(query, plan.plan)
             return answer
-        request = query.send(plan.plan if plan.hard[query.place] else plan.at_once)
+        request = query.send(plan.at_once)
         yield request
         return request.answer
 
     def _thinker(self, pool: str) -> Strategy:
-        """The strategy `hard`; one that asks for the name of its pool gets `pool`."""
+        """The strategy `hard`, whose attempts go to `pool` if it does not say where."""
         given = self.hard
         parameters = {"kind": given} if isinstance(given, str) else dict(given)
         try:
@@ -105,6 +108,5 @@ class Routed(Strategy):
         except (InputError, ValueError) as error:
             message = str(error).replace("\n", "; ")
             raise InputError(Problem(message, field="strategy.hard")) from None
-        if getattr(thinker, "pool", "") is None:
-            thinker.pool = pool
+        thinker.pool = thinker.pool or pool
         return thinker

@@ -105,7 +105,8 @@ def test_the_pool_that_answers_decides_how_often_it_is_right():
 @pytest.mark.parametrize(
     ("strategy", "words"),
     [
-        ({"kind": "routed", "easy_pool": "nowhere"}, "there is no pool 'nowhere'"),
+        ({"kind": "routed", "easy_pool": "nowhere"}, "easy_pool: there is no pool 'nowhere'"),
+        ({"kind": "routed", "pool": "nowhere"}, "pool: there is no pool 'nowhere'"),
         ({"kind": "routed", "hard": "telepathy"}, "unknown strategy 'telepathy'"),
         ({"kind": "routed", "hard": {"kind": "majority_vote", "samples": 0}}, "samples"),
     ],

@@ -39,7 +39,7 @@ _EARLY_EXIT = "{kind: early_exit, probe_every_tokens: 1024, inline: true}"
 
 
 def _routed(hard: str) -> str:
-    return f"strategy={{kind: routed, easy_pool: standard, hard_pool: reasoning, hard: {hard}}}"
+    return f"strategy={{kind: routed, easy_pool: standard, pool: reasoning, hard: {hard}}}"
 
 
 CONFIGURATIONS: dict[str, tuple[str, ...]] = {
