@@ -28,6 +28,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "early_exit": {"probe_every_tokens": 64},
     "memoryless": {"round_tokens": 100, "carried_tokens": 20},
     "agent": {"searches": 3, "gain": 0.3},
+    "routed": {"hard": {"kind": "early_exit", "probe_every_tokens": 64}},
     "semantic_cache": {"otherwise": {"kind": "majority_vote", "samples": 3}},
     "sart": {"samples": 4, "enough": 2, "check_every_tokens": 100, "verifier_s": 0.01},
     "beam_search": {"width": 2, "branches": 2, "step_tokens": 64, "verifier_pool": "second"},

@@ -22,6 +22,10 @@ COMMANDS = {
         "simulator.cli.frontier",
         "Compare strategies: accuracy, cost and time to answer under load.",
     ),
+    "articles": (
+        "simulator.cli.articles",
+        "Compute and simulate what articles on test-time compute claim.",
+    ),
     "validate": ("simulator.cli.validate", "Simulate measured runs and report the errors."),
     "trace": ("simulator.cli.trace", "Describe, fit, generate and convert request traces."),
     "explain": ("simulator.cli.explain", "Show where an iteration's time and the memory go."),

@@ -178,8 +178,9 @@ def _label(way: tuple[str, ...]) -> str:
         field, _, value = text.partition("=")
         given = yaml.safe_load(value)
         if isinstance(given, dict):
-            rest = ", ".join(f"{k} {_plain(v)}" for k, v in given.items() if k != "kind")
-            kind = str(given.get("kind", field))
+            name = next((key for key in ("kind", "model") if key in given), None)
+            rest = ", ".join(f"{k} {_plain(v)}" for k, v in given.items() if k != name)
+            kind = field if name is None else str(given[name])
             words.append(f"{kind} ({rest})" if rest else kind)
         elif isinstance(given, str):
             words.append(given)
