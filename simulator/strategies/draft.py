@@ -248,7 +248,7 @@ class Draft:
         """
         if answers is None:
             return np.full(len(self), NOBODY, dtype=np.int64)
-        return answers.open()[pool].copy()
+        return np.array(answers.open()[pool], dtype=np.int64)
 
     def scores(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from simulator.errors import InputError, Problem
-from simulator.policy import build
 from simulator.strategies.adaptive_budget import Labels
 from simulator.strategies.base import STRATEGIES, Answering, Call, Draft, Query, Strategy
 from simulator.strategies.budget import check_room
+from simulator.strategies.nested import nested, plan_nested
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -79,15 +79,12 @@ class Routed(Strategy):
             where=~hard,
             answers=draft.answers(0, np.zeros_like(answer)),
         )
-        thinker = self._thinker(hard_pool)
+        thinker = nested(self.hard, "strategy.hard")
+        thinker.pool = thinker.pool or hard_pool
         first = len(draft.calls)
-        plan = thinker.plan(draft)
-        for k in range(first, len(draft.calls)):
-            call = draft.calls[k]
-            where = call.where & hard
-            draft.calls[k] = replace(call, pool=call.pool or hard_pool, where=where)
-        if thinker.sends_one_request():
-            plan = draft.calls[first]
+        plan = plan_nested(thinker, draft)
+        for call in draft.calls[first:]:
+            call.pool, call.where = call.pool or hard_pool, call.where & hard
         return Ways(hard, at_once, thinker, plan)
 
     def answer(self, query: Query, plan: Ways) -> Answering:
@@ -98,15 +95,3 @@ class Routed(Strategy):
         request = query.send(plan.at_once)
         yield request
         return request.answer
-
-    def _thinker(self, pool: str) -> Strategy:
-        """The strategy `hard`, whose attempts go to `pool` if it does not say where."""
-        given = self.hard
-        parameters = {"kind": given} if isinstance(given, str) else dict(given)
-        try:
-            thinker = build(STRATEGIES[str(parameters.pop("kind", "single"))], parameters)
-        except (InputError, ValueError) as error:
-            message = str(error).replace("\n", "; ")
-            raise InputError(Problem(message, field="strategy.hard")) from None
-        thinker.pool = thinker.pool or pool
-        return thinker

@@ -7,12 +7,11 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from simulator.errors import InputError, Problem
-from simulator.policy import build, find
 from simulator.rng import uniforms
 from simulator.strategies.base import STRATEGIES, Answering, Draft, Query, Strategy
+from simulator.strategies.nested import nested, plan_nested
 
 ANOTHER_QUESTIONS = 1 << 40  # the id of an answer to something else
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -73,18 +72,12 @@ class SemanticCache(Strategy):
         equivalent = drawn[:, 0] < share
         mean = np.where(equivalent, self.similarity, self.similarity_of_others)
         hit = mean + self.similarity_sigma * ndtri(drawn[:, 1]) >= self.threshold
-        inner = self._otherwise()
-        if inner.compares_answers:
-            draft.judge  # noqa: B018 - refuses an experiment that does not know
-        pool = draft.pools.index(draft.one_pool(inner.pool))
+        inner = nested(self.otherwise, "strategy.otherwise")
         said = draft.answers(0)
-        cached = draft.cached(said, pool)
+        cached = draft.cached(said, draft.pools.index(draft.one_pool(inner.pool)))
         if said is not None:
             cached[~equivalent] = ANOTHER_QUESTIONS
-        plan = inner.plan(draft)
-        if inner.sends_one_request():
-            plan = draft.calls[0]
-        return Lookup(hit, cached, inner, plan)
+        return Lookup(hit, cached, inner, plan_nested(inner, draft))
 
     def answer(self, query: Query, plan: Lookup) -> Answering:
         """Look, and think only if there is nothing."""
@@ -93,18 +86,3 @@ class SemanticCache(Strategy):
             return int(plan.cached[query.place])
         answer = yield from plan.otherwise.answer(query, plan.plan)
         return answer
-
-    def _otherwise(self) -> Strategy:
-        given = self.otherwise
-        parameters = {"kind": given} if isinstance(given, str) else dict(given)
-        try:
-            kind = find(STRATEGIES, Strategy, str(parameters.pop("kind", "single")))
-            return build(kind, parameters)
-        except ValidationError as error:
-            wrong = [
-                Problem(each["msg"], field=".".join(["strategy.otherwise", *map(str, each["loc"])]))
-                for each in error.errors(include_url=False)
-            ]
-            raise InputError(wrong) from None
-        except InputError as error:
-            raise InputError(Problem(str(error), field="strategy.otherwise")) from None
