@@ -40,7 +40,7 @@ from simulator.notes import capacity_notes, pool_notes, traffic_notes, workload_
 from simulator.policy import blaming
 from simulator.predictors import Predictor, Reordered, checked
 from simulator.simulation import Simulation
-from simulator.spending import spending_plan
+from simulator.spending import spending_notes, spending_plan
 from simulator.strategies.plan import Plan
 from simulator.traffic import generate, sample
 from workloads.batch import RequestBatch
@@ -147,6 +147,7 @@ def simulate(
         notes=[
             *pool_notes(pools, costs, outcome),
             *(capacity_notes(pools, found) if capacity else ()),
+            *spending_notes(experiment, plan),
             *workload_notes(batch),
             *traffic_notes(batch, outcome, unsent=unsent, ran_dry=ran_dry),
         ],

@@ -41,6 +41,20 @@ def spending_plan(experiment: Experiment, queries: RequestBatch) -> Plan | None:
     )
 
 
+def spending_notes(experiment: Experiment, plan: Plan | None) -> list[str]:
+    """What a reader must know of answers: that nobody judges them, or what they leave out."""
+    judged = [name for name, pool in experiment.pools.items() if pool.quality is not None]
+    if not judged:
+        return []
+    if plan is None:
+        return ["answers are not judged: `quality` is for single queries, and these are sessions"]
+    return [
+        f"{name}: KV compression costs no right answers but those that `retained` of quality says"
+        for name in judged
+        if experiment.pools[name].engine.kv_compression is not None
+    ]
+
+
 def judge_of(experiment: Experiment, queries: RequestBatch) -> Judge | None:
     """Who knows how good the models of the pools are at `queries`; None if nobody said.
 

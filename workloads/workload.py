@@ -68,7 +68,8 @@ class Workload(Section):
         from scipy.special import ndtri
 
         drawn = luck(seed, "within_problem", "", len(batch), sample=number)
-        factor = np.exp(WITHIN_PROBLEM_SIGMA * ndtri(drawn))
+        sigma = WITHIN_PROBLEM_SIGMA
+        factor = np.exp(sigma * ndtri(drawn) - 0.5 * sigma**2)  # 1 in the mean
         thinking = np.minimum(np.rint(batch.thinking_tokens * factor), MAX_TOKENS)
         return thinking.astype(np.int64), batch.answer_tokens
 

@@ -65,6 +65,8 @@ class QualitySettings(_Settings):
     reference_tokens: float | None = Field(None, gt=0, le=MAX_TOKENS)
     """Mean thinking tokens where the model stops by itself. If known, an attempt stands on the
     curve by the part that it got of its own natural length; otherwise by the tokens themselves."""
+    without_thinking: float | None = Field(None, ge=0, le=1)
+    """Accuracy when it answers at once, in a mode without thinking. Default: the curve's floor."""
     retained: float = Field(1.0, ge=0, le=1)
     """Part of the accuracy that is left, by a compressed KV cache for instance."""
 
@@ -112,7 +114,7 @@ class QualitySettings(_Settings):
             ).build()
         given = {
             name: value
-            for name in ("rho", "dominant_share", "reference_tokens")
+            for name in ("rho", "dominant_share", "reference_tokens", "without_thinking")
             if (value := getattr(self, name)) is not None
         }
         return QualityModel(**(vars(base) | given)).lossy(self.retained)

@@ -21,6 +21,8 @@ _NOTHING: dict[str, Any] = {
     "accuracy": None,
     "accuracy_ci95": None,
     "correct_queries": None,
+    "judged_queries": None,
+    "mean_requests_per_query": None,
     "cost_usd_per_correct_answer": None,
     "cost_usd_per_correct_answer_ci95": None,
     "energy_j_per_correct_answer": None,
@@ -37,9 +39,9 @@ def accuracy_summary(
     """Accuracy of the measured queries that are over, and the window's cost by right answers.
 
     A query without an answer counts as wrong. Cost and energy of the window are shared by all
-    queries answered in it, so a right answer costs cost/query / accuracy. Net benefit is the value
-    of right answers less the cost. Intervals are bootstraps over queries of `RESAMPLES` draws, by
-    the percentiles [low, high]; the cost itself is taken as it is.
+    queries that were over in it, answered or not, so a right answer costs cost/query / accuracy.
+    Net benefit is the value of right answers less the cost. Intervals are bootstraps over queries
+    of `RESAMPLES` draws, by the percentiles [low, high]; the cost itself is taken as it is.
     """
     judged = queries["answer"].notna() if "answer" in queries else None
     if judged is None or not judged.any():
@@ -57,8 +59,10 @@ def accuracy_summary(
     shares, gains = _resampled(record.seed, right, worth * right)
     found: dict[str, Any] = _NOTHING | {
         "accuracy": accuracy,
-        "accuracy_ci95": _interval(shares),
+        "accuracy_ci95": _interval(shares) if 0 < accuracy < 1 else _wilson(accuracy, len(right)),
         "correct_queries": int(right.sum()),
+        "judged_queries": len(right),
+        "mean_requests_per_query": float(over["requests"].mean()),
     }
     if usd_per_query is not None and accuracy > 0:
         found["cost_usd_per_correct_answer"] = usd_per_query / accuracy
@@ -95,6 +99,13 @@ def _resampled(seed: int, right: Floats, gain: Floats) -> tuple[Floats, Floats]:
     drawn = generator.multinomial(len(right), counts / len(right), size=RESAMPLES)
     means = drawn @ kinds / len(right)
     return means[:, 0], means[:, 1]
+
+
+def _wilson(share: float, count: int) -> list[float]:
+    """Of all or none: a bootstrap of equal values says nothing of how many there were."""
+    z2 = 1.96**2
+    edge = z2 / (count + z2)
+    return [1.0 - edge, 1.0] if share == 1.0 else [0.0, edge]
 
 
 def _interval(values: Floats) -> list[float]:

@@ -55,6 +55,10 @@ def _of(
         "slo_attainment_by_objective": judged.by_objective if judged else {},
         "request_goodput": judged.good / window_s if judged and window_s > 0 else None,
     }
+    if "answer" in queries and queries["answer"].notna().any():
+        over = queries[queries["answer"].notna().to_numpy(bool)]
+        shown["accuracy"] = float((over["answer"] == "right").mean())
+        shown["mean_requests_per_query"] = float(queries["requests"].mean())
     latencies = request_latencies(completed)
     for name in CLASS_METRICS:
         values = (queries if name == "tta" else latencies)[f"{name}_s"].dropna().to_numpy()

@@ -26,7 +26,8 @@ class QualityModel:
     models on AIME 2025 (MathArena). dominant_share (s): part of the wrong answers to a problem that
     are the same one; a vote of many converges to the right answer where p > s (1 - p).
     reference_tokens: mean thinking tokens when the model stops by itself, where that is known;
-    `effective_tokens` measures lengths in them.
+    `effective_tokens` measures lengths in them. without_thinking: mean accuracy when it answers at
+    once, in a mode of its own; None: the curve's floor.
     Arguments may be scalars or arrays, broadcast together.
     """
 
@@ -34,6 +35,7 @@ class QualityModel:
     rho: float = 0.0
     dominant_share: float = 1.0
     reference_tokens: float | None = None
+    without_thinking: float | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -47,12 +49,20 @@ class QualityModel:
         if reference is not None and not 0.0 < reference < math.inf:
             message = f"must be positive, not {reference:g}"
             problems.append(Problem(message, field="reference_tokens"))
+        at_once = self.without_thinking
+        if at_once is not None and not 0.0 <= at_once <= 1.0:
+            message = f"must be from 0 to 1, not {at_once:g}"
+            problems.append(Problem(message, field="without_thinking"))
         if problems:
             raise InputError(problems)
 
     def accuracy(self, thinking_tokens: ArrayLike, forced: ArrayLike = False) -> Floats:
         """Mean over all problems; `forced` where the model was made to think on."""
-        return self.curve.accuracy(thinking_tokens, forced)
+        mean = self.curve.accuracy(thinking_tokens, forced)
+        if self.without_thinking is None:
+            return mean
+        thinks = np.asarray(thinking_tokens, dtype=np.float64) > 0.0
+        return np.where(thinks, mean, self.without_thinking)
 
     def solve_probability(
         self, difficulty: ArrayLike, thinking_tokens: ArrayLike, forced: ArrayLike = False
@@ -104,7 +114,9 @@ class QualityModel:
 
     def lossy(self, factor: float) -> QualityModel:
         """The same with accuracy times `factor`, such as what a compressed KV cache retains."""
-        return replace(self, curve=self.curve.scaled(factor))
+        at_once = self.without_thinking
+        kept = None if at_once is None else at_once * factor
+        return replace(self, curve=self.curve.scaled(factor), without_thinking=kept)
 
 
 def answers(

@@ -222,6 +222,8 @@ def _answers(summary: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
         return ()
     low, high = summary["accuracy_ci95"]
     rows = [
+        ("queries", units.count(summary["judged_queries"]), ""),
+        ("requests", f"{summary['mean_requests_per_query']:.2f}", "per query, mean"),
         ("right", units.percent(summary["accuracy"]), f"{100 * low:.1f} to {100 * high:.1f}"),
         ("per right one", units.usd(summary["cost_usd_per_correct_answer"]), ""),
         ("energy", units.rate(summary["energy_j_per_correct_answer"], "J"), "right answer"),

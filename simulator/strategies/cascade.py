@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, NamedTuple
 
+import numpy as np
 from pydantic import Field
 
 from simulator.errors import InputError, Problem
@@ -60,6 +61,8 @@ class Cascade(Strategy):
         small = draft.one_pool(self.pool)
         others = [name for name in draft.pools if name != small]
         large = draft.one_pool(self.second_pool or others[0], "second_pool")
+        if self.first_max_thinking_tokens == 0:
+            draft.check_answers_at_once(np.ones(len(draft), dtype=bool), small)
         first = []
         for k in range(self.samples):
             thinking, answer = draft.lengths(k)

@@ -268,6 +268,21 @@ class Draft:
             return np.asarray(verifier.partial_scores(said, luck, fraction), dtype=np.float64)
         return np.asarray(verifier.scores(said, luck), dtype=np.float64)
 
+    def check_answers_at_once(self, where: Where, pool: str) -> None:
+        """Raises `InputError` if the model of `pool` solves nothing without thinking.
+
+        where: bool[n], the queries that are to be answered so. A curve of a reasoning model may
+        begin at 0, which says nothing of a mode in which it does not think.
+        """
+        if self._judge is None or not where.any():
+            return
+        if self.mean_chance(where, self.pools.index(pool), np.zeros(len(self), dtype=int)) == 0.0:
+            message = (
+                "without thinking its model solves nothing, by the curve: say how many it does,"
+                " with without_thinking"
+            )
+            raise InputError(Problem(message, field=f"pools.{pool}.quality"))
+
     def any_pool(self, name: str | None, field: str = "pool") -> str | None:
         """The pool for attempts that may go anywhere, unless there is a `name`.
 

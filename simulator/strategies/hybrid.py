@@ -37,6 +37,8 @@ class Hybrid(Strategy):
         natural, answer = draft.lengths(0)
         check_room(draft, answer)
         given = np.where(hard, natural, 0)
+        for pool in draft.pools if self.pool is None else [self.pool]:
+            draft.check_answers_at_once(~hard, draft.pool(pool, "pool"))
         return draft.ask(
             draft.own,
             given,

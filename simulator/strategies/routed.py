@@ -69,6 +69,7 @@ class Routed(Strategy):
         easy_pool = draft.one_pool(self.easy_pool, "easy_pool")
         hard_pool = draft.one_pool(self.pool or draft.pools[-1])
         hard = Labels(self.hard_above, self.easy_called_hard, self.hard_called_easy).of(draft)
+        draft.check_answers_at_once(~hard, easy_pool)
         _, answer = draft.lengths(0)
         check_room(draft, answer)
         at_once = draft.ask(

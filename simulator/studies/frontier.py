@@ -26,11 +26,12 @@ class Choice:
     """One way to run the experiment, and what came of it.
 
     overrides: what was changed, as `--set` takes it. accuracy and its bootstrap interval are shares
-    of 1. cost_usd_per_query: the cluster as it is, by the queries that it answered. at_capacity:
-    the same if it were as busy as it can be with such queries, which is what more of them cost.
-    Times in seconds, over measured queries that were answered. dominated_by: the label of a choice
-    that is at least as good in all of accuracy, cost at capacity and p99 tta, and better in one;
-    None if there is none.
+    of all measured queries: one that was unfinished when the run ended counts as not answered.
+    cost_usd_per_query: the cluster as it is, by the queries that it answered. at_capacity: the same
+    if it were as busy as it can be with such queries, which is what more of them cost. Times in
+    seconds, over measured queries that were answered. dominated_by: the label of a choice that is
+    at least as good in all of accuracy, cost at capacity and p99 tta, and better in one; None if
+    there is none.
     """
 
     label: str
@@ -55,6 +56,7 @@ def variants(vary: Sequence[str]) -> list[tuple[str, ...]]:
     Raises `InputError` for a text that is not of this form, or more than `MAX_CHOICES`.
     """
     axes, problems = [], []
+    fields: list[str] = []
     for text in vary:
         option = f"--vary {text}"
         try:
@@ -66,6 +68,10 @@ def variants(vary: Sequence[str]) -> list[tuple[str, ...]]:
             problems.append(Problem("must have the form path.to.key=[value, value ...]", option))
             continue
         field = text.partition("=")[0].strip()
+        if field in fields:
+            problems.append(Problem(f"{field} is varied already: give one list", option))
+            continue
+        fields.append(field)
         axes.append([f"{field}={_flow(value)}" for value in override.value])
     count = 1
     for axis in axes:
@@ -93,6 +99,10 @@ def frontier(
     """
     ways = variants(vary)
     loaded = [load_experiment(experiment, (*overrides, *way), seed) for way in ways]
+    for each in loaded:
+        if all(pool.quality is None for pool in each.pools.values()):
+            message = "a frontier needs to know how often answers are right: give pools `quality`"
+            raise InputError(Problem(message, field="pools"))
     choices = []
     for number, (way, each) in enumerate(zip(ways, loaded, strict=True)):
         label = _label(way)
@@ -137,17 +147,16 @@ def _goods(choice: Choice) -> tuple[float, float, float]:
 
 def _choice(label: str, way: tuple[str, ...], result: Result) -> Choice:
     summary, queries = result.summary, result.queries
-    if summary["accuracy"] is None:
-        message = "a frontier needs to know how often answers are right: give pools `quality`"
-        raise InputError(Problem(message, field="pools"))
     measured = queries[queries["measured"].to_numpy(bool)]
+    over = float(measured["answer"].notna().mean()) if "answer" in measured else 0.0
+    low, high = summary["accuracy_ci95"] or (0.0, 0.0)
     requests = float(measured["requests"].mean())
     return Choice(
         label=label,
         overrides=way,
-        accuracy=summary["accuracy"],
-        accuracy_low=summary["accuracy_ci95"][0],
-        accuracy_high=summary["accuracy_ci95"][1],
+        accuracy=(summary["accuracy"] or 0.0) * over,
+        accuracy_low=low * over,
+        accuracy_high=high * over,
         requests_per_query=requests,
         tokens_per_query=float(measured["generated_tokens"].mean()),
         cost_usd_per_query=summary["cost_usd_per_completed_query"],

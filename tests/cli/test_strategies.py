@@ -13,6 +13,9 @@ from .support import Outcome
 Ponder = Callable[..., Outcome]
 
 QUALITY = "pools.reasoning.quality={accuracy: 0.6, rho: 0.5, dominant_share: 0.3}"
+CURVE = (
+    "pools.reasoning.quality={curve: {floor: 0.0, ceiling: 0.8, half_tokens: 90, steepness: 1.0}}"
+)
 VOTE = "strategy={kind: majority_vote, samples: 3}"
 
 
@@ -31,6 +34,22 @@ VOTE = "strategy={kind: majority_vote, samples: 3}"
         ),
         ([QUALITY, "strategy={kind: cascade}"], "strategy.second_pool", "needs a second pool"),
         ([QUALITY, "strategy={kind: sart, samples: 2, enough: 3}"], "strategy.enough", "is more"),
+        (
+            [QUALITY, "strategy={kind: budget, min_thinking_tokens: 10000000000000}"],
+            "strategy.min_thinking_tokens",
+            "at most 2147483647",
+        ),
+        (["strategy={kind: agent, result_tokens: 2000000000}"], "strategy", "is the most"),
+        (["strategy={kind: semantic_cache, otherwise: sart}"], "strategy", "no pool says how good"),
+        (
+            [
+                f"{QUALITY[:-1]}, reference_tokens: 900}}",
+                "strategy=hybrid",
+                "workload.difficulty={}",
+            ],
+            "pools.reasoning.quality",
+            "without thinking its model solves nothing",
+        ),
         ([QUALITY, "strategies={chat: single}"], "strategies", "there is no class 'chat'"),
         ([QUALITY, "strategy=hybrid"], "workload", "does not say how difficult"),
         (
@@ -71,6 +90,7 @@ def test_bad_input_is_one_clear_error(
     assert not (workdir / "results").exists()
 
 
+PLAN = "        return 0\n    def plan(self, draft): return draft.ask({})\n"
 HEAD = """\
 import sys
 from dataclasses import dataclass
@@ -96,6 +116,16 @@ class Mine(Strategy):
         ("        yield query.send(plan)\n        return 0\n", "sends a request twice"),
         ("        return 0\n    def plan(self, draft): return 1 / 0\n", "ZeroDivisionError"),
         ("        return 0\n    def plan(self, draft): return None\n", "it plans no request"),
+        ("        yield [request]\n        return 0\n", "no event: wait for several"),
+        ("        yield\n        return 0\n", "no event"),
+        ("        yield query.pause(float('inf'))\n        return 0\n", "pauses for inf s"),
+        ("        yield query.some([request], 2)\n        return 0\n", "waits for 2 of 1 events"),
+        ("        import simpy\n        yield simpy.Event(query._port.env)\n", "never comes"),
+        (PLAN.format("draft.own, 0, 0"), "at least 1 token"),
+        (PLAN.format("draft.own, -5, 10"), "at least 1 token"),
+        (PLAN.format("draft.own, 1.5, 1"), "tokens: expected int64"),
+        (PLAN.format("draft.own, 1, 1, where=draft.own.tokens"), "where: expected bool"),
+        (PLAN.format("draft.own, 1, 1, answers=draft.own.tokens"), "answers: expected"),
     ],
 )
 def test_what_goes_wrong_in_a_strategy_of_ones_own(

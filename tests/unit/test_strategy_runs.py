@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +15,11 @@ from simulator.config.experiment import Experiment
 from simulator.engine.request import CANCELLED
 from simulator.quality import NOBODY
 from simulator.runner import simulate
+from simulator.spending import judge_of
+from simulator.strategies import Strategy
+from simulator.strategies.plan import plan_requests
 from simulator.strategies.tally import is_decided, most_votes
-from tests.strategy_runs import LARGE, experiment, served
+from tests.strategy_runs import EXAMPLES, LARGE, experiment, served
 
 ONE_POOL = {"pool": "first"}
 
@@ -238,3 +243,127 @@ def test_clients_of_a_closed_loop_wait_for_the_answer_of_their_query(kind):
     np.testing.assert_allclose(came[3:], np.sort(gone)[:27], rtol=1e-9)
     under_way = [((came <= t) & (gone > t)).sum() for t in came[3:] + 1e-6]
     assert set(under_way) == {3}
+
+
+def test_a_search_that_ends_has_sent_its_steps():
+    """However early it ends: nobody answers with the accuracy of steps that were never taken."""
+    parameters = {"expansions": 30, "branches": 2, "step_tokens": 64}
+    simulation = served("tree_search", parameters)
+    single = served("single").result().queries
+    queries = simulation.result().queries
+    natural = single["generated_tokens"] - 40
+    assert (queries["generated_tokens"] >= natural).all()
+    assert (queries["requests"] > np.ceil(natural / 64)).all()
+
+
+def test_branches_wait_for_their_own_verdicts_only():
+    """Verdicts of one second each: a chain of k looks is late by k seconds, not by all of them."""
+    parameters = {"samples": 4, "enough": 4, "check_every_tokens": 100, "prune_below": -9.0}
+    quick, slow = (
+        served("sart", {**parameters, "verifier_s": seconds}, rate_rps=0.1).result().queries
+        for seconds in (0.0, 1.0)
+    )
+    looks = quick["requests"].max() / 4 * 3  # more than any chain has
+    late = slow["tta_s"] - quick["tta_s"]
+    assert (late >= 0.99).all()
+    assert (late <= looks).all()
+
+
+@pytest.mark.parametrize("kind", ["best_of_n", "sart", "beam_search", "tree_search"])
+def test_verdicts_that_were_not_given_decide_nothing(kind):
+    """A verifier that can read nothing is as good as none: the first attempt, or no answer."""
+    base = {"verifier_pool": "second", **EXAMPLES[kind], "pool": "first"}
+    base.pop("verifier_s", None)
+    blind = experiment(kind, base, num_requests=300, rate_rps=10.0, mean_log_thinking=3.5)
+    pools = blind.to_dict()
+    pools["pools"]["second"]["engine"]["max_model_len"] = 64
+    queries = simulate(Experiment.model_validate(pools)).result().queries
+    single = (
+        served("single", {"pool": "first"}, num_requests=300, rate_rps=10.0, mean_log_thinking=3.5)
+        .result()
+        .queries
+    )
+    chance = (single["answer"] == "right").mean()
+    assert (queries["answer"] == "right").mean() < chance + 0.1
+    if kind.endswith("search"):
+        assert (queries["answer"] == "none").mean() > 0.9
+
+
+def test_hits_are_answered_and_counted_though_nothing_is_sent():
+    everything = {"equivalent": 1.0, "threshold": -1.0, "otherwise": {"kind": "single"}}
+    simulation = served("semantic_cache", everything)
+    result = simulation.result()
+    assert len(result.queries) == 60
+    assert (result.queries["requests"] == 0).all()
+    assert result.queries["tta_s"].to_numpy() == pytest.approx(0.02)
+    assert result.summary["accuracy"] is not None
+    assert simulation.outcome.end_s == pytest.approx(result.queries["finish_s"].max())
+
+
+def test_queries_that_hit_after_the_last_request_count():
+    result = served("semantic_cache", {"equivalent": 0.9}, num_requests=300, rate_rps=3.0).result()
+    assert len(result.queries) == 300
+    assert (result.queries["status"] == "completed").all()
+
+
+@pytest.mark.parametrize("kind", ["agent", "memoryless", "early_exit", "sart"])
+def test_phase_aware_serves_thinking_that_has_no_answer(kind):
+    queries = served(kind, engine={"scheduler": "phase_aware", "max_num_seqs": 4}).result().queries
+    assert (queries["status"] == "completed").all()
+
+
+def test_a_cascade_counts_attempts_without_an_answer_as_disagreeing():
+    """A cap cuts most attempts off: the large model is asked, though the few that answer agree."""
+    base = experiment("cascade", {"samples": 4, "pool": "first"}, num_requests=200).to_dict()
+    base["workload"]["max_tokens"] = 200
+    queries = simulate(Experiment.model_validate(base)).result().queries
+    unsure = queries["requests"] == 5
+    requests = simulate(Experiment.model_validate(base)).result().requests
+    whole = requests[requests["finish_reason"] == "stop"].groupby("query_id").size()
+    few = whole.reindex(queries["query_id"], fill_value=0).to_numpy() - unsure.to_numpy() < 3
+    assert few.sum() > 30
+    assert unsure[few].all()
+
+
+def test_pauses_of_no_time_cost_none():
+    steps = served(
+        "agent", {"searches": 2, "tool_s": 0.0}, rate_rps=0.2, engine={"async_scheduling": False}
+    )
+    requests = steps.result().requests
+    follows = requests.groupby("query_id").cumcount() > 0
+    assert (requests.loc[follows, "queue_s"] < 1e-6).all()
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda plan, request: int(plan.answers.open()[0, 0]),
+        lambda plan, request: int(plan.thinking_tokens[0]),
+        lambda plan, request: int(request.call.answer_tokens[0]),
+    ],
+)
+def test_nothing_is_known_before_its_time(look):
+    @dataclass(eq=False, kw_only=True)
+    class Peeks(Strategy):
+        def plan(self, draft):
+            return draft.ask(draft.own, *draft.lengths(0), answers=draft.answers(0))
+
+        def answer(self, query, plan):
+            request = query.send(plan)
+            said = look(plan, request)
+            yield request
+            return said
+
+    settings = experiment("single", num_requests=20)
+    batch = settings.workload.generate(0)
+    plan = plan_requests(
+        batch,
+        {},
+        Peeks(),
+        lambda k: settings.workload.attempt(0, batch, k),
+        ("first", "second"),
+        judge=judge_of(settings, batch),
+    )
+    query = SimpleNamespace(send=lambda call: SimpleNamespace(call=call))
+    with pytest.raises((AttributeError, ValueError)):
+        next(Peeks().answer(query, plan.groups[0].plan))
