@@ -42,11 +42,7 @@ VOTE = "strategy={kind: majority_vote, samples: 3}"
         (["strategy={kind: agent, result_tokens: 2000000000}"], "strategy", "is the most"),
         (["strategy={kind: semantic_cache, otherwise: sart}"], "strategy", "no pool says how good"),
         (
-            [
-                f"{QUALITY[:-1]}, reference_tokens: 900}}",
-                "strategy=hybrid",
-                "workload.difficulty={}",
-            ],
+            [CURVE, "strategy=hybrid", "workload.difficulty={}"],
             "pools.reasoning.quality",
             "without thinking its model solves nothing",
         ),
