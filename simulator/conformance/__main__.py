@@ -1,8 +1,8 @@
-"""`python -m simulator.conformance scheduler|router NAME`, or `./my_policy.py:MyClass` for a name.
+"""`python -m simulator.conformance FAMILY NAME`, or `./my_policy.py:MyClass` for a name.
 
-Prints a line for each property that every policy of the family must have: passed, failed or
-skipped, and why. Exits with 0 if none failed, 1 if any did, 2 for bad input. `--set name=value`
-gives the policy a parameter.
+The family is scheduler, router or strategy. Prints a line for each property that every policy of it
+must have: passed, failed or skipped, and why. Exits with 0 if none failed, 1 if any did, 2 for bad
+input. `--set name=value` gives the policy a parameter.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from pydantic import ValidationError
 
 from simulator.conformance.routers import router_verdicts
 from simulator.conformance.schedulers import scheduler_verdicts
+from simulator.conformance.strategies import strategy_verdicts
 from simulator.errors import InputError, Problem
 from simulator.policy import build, find, parameters_of
 from simulator.routers import ROUTERS, Router
 from simulator.schedulers import SCHEDULERS, Scheduler
+from simulator.strategies import STRATEGIES, Strategy
 
 _FAMILIES: dict[str, tuple[Any, type[Any], Any]] = {
     "scheduler": (SCHEDULERS, Scheduler, scheduler_verdicts),
     "router": (ROUTERS, Router, router_verdicts),
+    "strategy": (STRATEGIES, Strategy, strategy_verdicts),
 }
 
 

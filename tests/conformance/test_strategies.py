@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import simpy
 
+from simulator.conformance import ConformanceError, check_strategy, checks, strategy_verdicts
 from simulator.engine.request import CANCELLED, COMPLETED
+from simulator.policy import build
 from simulator.runner import simulate
 from simulator.strategies import STRATEGIES
+from simulator.strategies.single import Single
 from tests.strategy_runs import EXAMPLES, experiment, served
 
 KINDS = sorted(STRATEGIES)
@@ -79,3 +83,56 @@ def test_thinking_longer_never_undoes_a_right_answer():
     assert (right[1] <= right[2]).all()
     assert right[2].tolist() == single.tolist()
     assert right[0].sum() < right[2].sum()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_suite_passes(kind):
+    """Also with the parameters that everybody gets who gives none."""
+    parameters = {} if kind not in ("majority_vote", "sart") else {"samples": 3}
+    if kind == "sart":
+        parameters["enough"] = 2
+    verdicts = strategy_verdicts(lambda: build(STRATEGIES[kind], parameters))
+    assert {verdict.status for verdict in verdicts} == {"passed"}
+
+
+class _Leaves(Single):
+    """Remembers other runs: every third query of all goes without waiting."""
+
+    seen = 0
+
+    def answer(self, query, plan):
+        request = query.send(plan)
+        type(self).seen += 1
+        if type(self).seen % 3:
+            yield request
+        return request.answer
+
+
+class _Hangs(Single):
+    def answer(self, query, plan):
+        yield query.send(plan)
+        yield query.all([simpy.Event(query._port.env)])
+        return 0
+
+
+class _Draws(Single):
+    def answer(self, query, plan):
+        yield query.pause(float(np.random.default_rng().random()))
+        request = query.send(plan)
+        yield request
+        return request.answer
+
+
+@pytest.mark.parametrize(
+    ("broken", "lacks"),
+    [
+        (_Hangs, checks.SERVES_ALL),
+        (_Draws, checks.SAME_BYTES),
+        (_Leaves, checks.SAME_BYTES),
+    ],
+)
+def test_a_broken_strategy_is_found_out(broken, lacks):
+    failed = {each.name for each in strategy_verdicts(broken) if each.status == "failed"}
+    assert lacks in failed
+    with pytest.raises(ConformanceError, match=lacks):
+        check_strategy(broken)
