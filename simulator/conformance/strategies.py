@@ -118,9 +118,12 @@ class _Runs:
         """The same again, if it is run again."""
         if self.serves_all():
             return None
-        one, again = self._outcome.requests, self._run("span").requests
-        names = one.dtype.names or ()  # what lies between the columns is nobody's
-        same = all(one[name].tobytes() == again[name].tobytes() for name in names)
+        one, again = self._outcome, self._run("span")
+        names = one.requests.dtype.names or ()  # what lies between the columns is nobody's
+        pairs = [(one.requests[name], again.requests[name]) for name in names]
+        pairs += [(self._spans.answer, _replies(again).answer)]
+        pairs += [(self._spans.done_s, _replies(again).done_s)]
+        same = all(first.tobytes() == second.tobytes() for first, second in pairs)
         return "" if same else "a second run with the same seed is another one"
 
     def steps(self) -> str | None:
