@@ -87,16 +87,19 @@ def _problems(
 ) -> dict[str, Any]:
     """rho, of the counts if there are any, and the lender's dominant share."""
     rho, words = lender.rho, f"that of {like}"
-    spread: float | None = None
     if points.counts:
         try:
             fit = fit_rho(points.counts)
         except InputError as error:
             words += f" ({error})"
         else:
-            rho, spread = rounded(fit.rho, 3), fit.standard_error
-            words = f"maximum likelihood over {fit.problems} problems of {source}"
-            if spread is not None and not math.isnan(spread):
+            # The same problems at every length: what one of them says, the others mostly repeat.
+            lengths = len(points.counts)
+            rho, spread = rounded(fit.rho, 3), fit.standard_error * math.sqrt(lengths)
+            counted = f"{fit.problems // lengths} problems"
+            counted += f" at {lengths} lengths" if lengths > 1 else ""
+            words = f"maximum likelihood over {counted} of {source}"
+            if not math.isnan(spread):
                 words += f", standard error {spread:.2g}; by moments {fit.rho_by_moments:.3g}"
     more = {"rho": words, "dominant_share": f"that of {like}"}
     return {"rho": rho, "dominant_share": lender.dominant_share, "sources": sources | more}

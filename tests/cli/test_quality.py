@@ -65,7 +65,7 @@ def test_fit_of_counts_gives_rho(ponder: Ponder, workdir: Path) -> None:
     assert ponder("quality", "fit", "counts.csv", "--out", "c.yaml").code == 0
     preset = load_preset("c.yaml")
     assert 0.2 < preset.rho < 0.6
-    assert "maximum likelihood over 48 problems" in preset.sources["rho"]
+    assert "maximum likelihood over 12 problems at 4 lengths" in preset.sources["rho"]
 
 
 def test_fit_of_one_point_borrows(ponder: Ponder, workdir: Path) -> None:
