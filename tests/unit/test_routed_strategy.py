@@ -81,10 +81,15 @@ def test_each_error_of_the_classifier_is_its_own():
 
 
 def test_who_answers_at_once_is_as_good_as_without_thinking():
-    """The curve of a reasoning model starts at zero."""
-    pools = {**BASE["pools"], "standard": BASE["pools"]["thinking"]}
+    """The curve of a reasoning model starts at zero, which says nothing of answering at once."""
+    thinker = BASE["pools"]["thinking"]
+    pools = {**BASE["pools"], "standard": thinker}
+    with pytest.raises(InputError, match="without thinking its model solves nothing"):
+        simulated({**PERFECT, "hard_above": 1.0}, pools=pools)
+    said = {"preset": thinker["quality"], "without_thinking": 0.4}
+    pools["standard"] = {**thinker, "quality": said}
     result = simulated({**PERFECT, "hard_above": 1.0}, pools=pools)
-    assert result.summary["accuracy"] == 0.0
+    assert result.summary["accuracy"] == pytest.approx(0.4, abs=0.08)
 
 
 def test_a_classifier_that_errs_sends_both_kinds_the_wrong_way():
