@@ -13,7 +13,7 @@ import numpy as np
 
 from simulator.engine.clock import Clock
 from simulator.engine.jit import Array, entry
-from simulator.engine.kernel import advance
+from simulator.engine.kernel import GO_ON, advance
 from simulator.engine.replica import Replica
 
 DONE, MORE = -1, -2
@@ -34,7 +34,7 @@ def advance_due(
     for r in range(len(wake_s)):
         if wake_s[r] < horizon_s:
             before = states[r].spans
-            wake_s[r] = advance(req, states[r : r + 1], horizon_s, False, spans, check)
+            wake_s[r] = advance(req, states[r : r + 1], horizon_s, GO_ON, spans, check)
             spans -= states[r].spans - before
             if wake_s[r] < 0.0:
                 return r

@@ -61,6 +61,9 @@ from simulator.engine.state import (
 )
 from simulator.engine.waiting import join_queue, next_up
 
+# Whether `advance` stops when it has closed a span.
+GO_ON, CLOSED = 0, 1
+
 # Why a request is refused, as `offer` answers it.
 TOO_LONG_PROMPT, TOO_LONG_TOTAL = -1, -2
 
@@ -70,7 +73,7 @@ def advance(
     req: Array,
     state: Array,
     horizon_s: float,
-    stop: bool,
+    stop: int,
     spans: int,
     check: bool,
 ) -> float:
@@ -79,13 +82,13 @@ def advance(
     Ends the span under way (its last boundary must have come), then decides the next; goes on
     while that one's, with its tolerance, lies before the horizon, the time of the next event
     anywhere.
-    `stop`: return after a span in which requests finished, before the next decision, so that
-    their successors can be offered first. `spans`: most spans to begin. `check`: test
-    the invariants at each boundary.
+    `stop` CLOSED: return after any span, before the next decision, so that the successors of
+    requests that finished, here or elsewhere, can be offered first. `spans`: most spans to begin.
+    `check`: test the invariants at each boundary.
 
-    Returns the time at which it must be called again (infinite: when a request comes); 0.0 if
-    requests finished and `stop` is set (call again at once, after telling others); minus the number
-    of a broken invariant, or minus STUCK.
+    Returns the time at which it must be called again (infinite: when a request comes); 0.0 if a
+    span was closed and `stop` says so (call again after telling others who finished); minus the
+    number of a broken invariant, or minus STUCK.
     """
     s = state[0]
     lists, phases, kv, itl = lists_of(s), phases_of(s), kv_of(s), itl_of(s)
@@ -99,7 +102,7 @@ def advance(
             sample_until(s, phases, samples, marks, boundary_s(s, s.k))
             close_span(s, req, lists, phases, kv, itl)
             open_boundary(s)
-            if stop and s.num_finished > 0:
+            if stop == CLOSED:
                 return 0.0
         if s.stage == OPEN:
             if s.num_cancelled > 0:

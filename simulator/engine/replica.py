@@ -18,7 +18,8 @@ from simulator.engine.governor import Governor
 from simulator.engine.integrity import explain
 from simulator.engine.request import RUNNING, WAITING
 from simulator.engine.sampling import set_next_sample
-from simulator.engine.state import ASK_EVENTS, ASK_ROOM, KV_POOL, ROW_FINISHED, allocate
+from simulator.engine.spans import ABSOLUTE_TOLERANCE_S, RELATIVE_TOLERANCE
+from simulator.engine.state import ASK_EVENTS, ASK_ROOM, IN_SPAN, KV_POOL, ROW_FINISHED, allocate
 from simulator.errors import IntegrityError
 from simulator.facts import RequestFacts
 from simulator.prefix import PromptSegments
@@ -129,9 +130,7 @@ class Replica:
             self._due = False
             self._wake_s = self._advance()
         if self._wake_s < math.inf:
-            pending = self.clock.timeout(max(self._wake_s - self.clock.now, 0.0))
-            pending.callbacks.append(self._wake)
-            self._pending = pending
+            self._sleep(_told_s(self._wake_s) if self._has_to_tell() else self._wake_s)
 
     def go_on(self, wake_s: float) -> None:
         """Run by itself from now on; the kernel must next be called at `wake_s` (seconds)."""
@@ -162,10 +161,43 @@ class Replica:
             self._settling = True
             self.clock.unsettled.append(self)
 
+    def _sleep(self, until_s: float) -> None:
+        pending = self.clock.timeout(max(until_s - self.clock.now, 0.0))
+        pending.callbacks.append(self._wake)
+        self._pending = pending
+
     def _wake(self, event: simpy.Event) -> None:
-        if event is self._pending:
-            self._due = True
-            self._unsettle(self._wake_s)
+        if event is not self._pending:
+            return
+        if self._has_to_tell():  # all who finish at this instant, anywhere, before anybody decides
+            self._pending = None
+            self._tell()
+            self._sleep(self._wake_s)
+            return
+        self._due = True
+        self._unsettle(self._wake_s)
+
+    def _has_to_tell(self) -> bool:
+        """Whether a span is under way whose end others want to hear of."""
+        return self.on_finish is not None and bool(self.arrays.state["phase"][0] == IN_SPAN)
+
+    def _tell(self) -> None:
+        """Close the span, whose last boundary has come, and say who finished in it."""
+        while True:
+            answer = kernel.advance(
+                self.requests,
+                self.arrays.state,
+                -math.inf,
+                kernel.CLOSED,
+                self._spans_per_call,
+                self.check_integrity,
+            )
+            if answer >= 0.0:
+                break
+            self.answer(int(-answer))
+        finished = int(self.arrays.state["num_finished"][0])
+        if finished and self.on_finish is not None:
+            self.on_finish(self.arrays.lists[ROW_FINISHED, :finished].tolist())
 
     def _horizon_s(self) -> float:
         """Time before which nothing outside can happen that the replica would have to know."""
@@ -183,18 +215,22 @@ class Replica:
                 self.requests,
                 self.arrays.state,
                 self._horizon_s(),
-                self.on_finish is not None,
+                kernel.GO_ON,
                 self._spans_per_call,
                 self.check_integrity,
             )
             if answer > 0.0:
                 return float(answer)
-            if answer < 0.0:
-                self.answer(int(-answer))
-                continue
-            if self.on_finish is not None:
-                finished = self.arrays.state[0]["num_finished"]
-                self.on_finish(self.arrays.lists[ROW_FINISHED, :finished].tolist())
+            self.answer(int(-answer))
+
+
+def _told_s(wake_s: float) -> float:
+    """When to tell who finished at a boundary, of which `wake_s` is the end of its tolerance.
+
+    In the middle of it: later than the boundary, and than that of any replica which comes to its
+    own at the same instant to within rounding; and earlier than anybody decides what follows.
+    """
+    return wake_s - 0.5 * (RELATIVE_TOLERANCE * wake_s + ABSOLUTE_TOLERANCE_S)
 
 
 def content_paths_of(

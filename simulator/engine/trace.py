@@ -62,18 +62,26 @@ class TracedReplica(Replica):
             self._joined.append(joins)
         return refused
 
+    def _tell(self) -> None:
+        k = int(self.arrays.state[0]["k"])
+        super()._tell()
+        self._close(k)
+
     def _advance(self) -> float:
         k = int(self.arrays.state[0]["k"])
         wake_s = super()._advance()
-        state = self.arrays.state[0]
-        lists = self.arrays.lists
-        if self._open is not None:
-            finished = tuple(lists[ROW_FINISHED, : state["num_finished"]].tolist())
-            self._expand(self._open, k, finished)
-        self._open = None
-        if state["phase"] == IN_SPAN:
+        self._close(k)
+        if self.arrays.state[0]["phase"] == IN_SPAN:
             self._begin()
         return wake_s
+
+    def _close(self, k: int) -> None:
+        """Note the end of the span of k iterations, if one was open."""
+        if self._open is not None:
+            state = self.arrays.state[0]
+            finished = self.arrays.lists[ROW_FINISHED, : state["num_finished"]]
+            self._expand(self._open, k, tuple(finished.tolist()))
+        self._open = None
 
     def _begin(self) -> None:
         """Note the span that was just decided, one step per iteration it may have."""
