@@ -23,6 +23,7 @@ from simulator.engine.itl import EDGES_S
 from simulator.engine.refusal import of_every_pool
 from simulator.engine.replica import Replica, content_paths_of
 from simulator.engine.request import NEW, REJECTED, RUNNING, WAITING
+from simulator.engine.spans import ABSOLUTE_TOLERANCE_S, RELATIVE_TOLERANCE
 from simulator.engine.state import STATE
 from simulator.errors import IntegrityError
 from simulator.facts import RequestFacts
@@ -126,6 +127,7 @@ class Cluster:
             pool=None if plan is None else plan.pool,
         )
         self._plan = plan
+        self._news: list[tuple[int, list[int]]] = []  # replicas and their finished requests
         self._desk: Desk | None = None
         self._left: int | None = None  # measured requests that are waited for
         self._waiting_source: ClosedLoopSource | SessionSource | None = None
@@ -208,11 +210,26 @@ class Cluster:
 
     def _listen(self) -> None:
         for replica in self.replicas:
-            replica.on_finish = self._finished
+            replica.on_finish = self._told
         self.clock.release()
 
+    def _told(self, ids: list[int]) -> None:
+        """Requests of one replica have got their last token, or will in the iteration under way.
+
+        Those of others may at this very instant: they are heard of together, replica by replica,
+        before any replica decides what follows.
+        """
+        if not self._news:
+            delay_s = 0.25 * (RELATIVE_TOLERANCE * self.clock.now + ABSOLUTE_TOLERANCE_S)
+            self.clock.timeout(delay_s).callbacks.append(self._hear)
+        self._news.append((int(self.requests["replica"][ids[0]]), ids))
+
+    def _hear(self, _: object) -> None:
+        news, self._news = sorted(self._news), []
+        self._finished([i for _, ids in news for i in ids])
+
     def _finished(self, ids: list[int]) -> None:
-        """Requests have got their last token, or will in the iteration under way."""
+        """These requests have got their last token, or will in the iteration under way."""
         if self._admission is not None and self._admission.watches_answers:
             done = self.requests[ids]
             columns = (done[name] for name in ("generated_tokens", "first_token_s", "finish_s"))

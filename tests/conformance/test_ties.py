@@ -18,7 +18,7 @@ CASES = list(
     itertools.product(
         (4, 9, 16),
         (2, 3, 4),
-        ("round_robin", "random"),
+        ("round_robin", "random", "least_kv_tokens"),
         (True, False),
     )
 )
@@ -56,6 +56,8 @@ def test_ties_between_replicas_do_not_depend_on_the_stepping(
     clients, replicas, router, asynchronous
 ):
     thinking = {"kind": "uniform", "min": 100, "max": 110}
+    if router == "least_kv_tokens":
+        thinking = {"kind": "constant", "tokens": 200}
     spans, steps = (
         finish_s(stepping, clients, replicas, router, asynchronous, thinking)
         for stepping in ("span", "iteration")
