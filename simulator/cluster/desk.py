@@ -19,7 +19,7 @@ from simulator.strategies.query import Query, Request, happen
 
 if TYPE_CHECKING:
     from simulator.strategies.base import Answering
-    from simulator.strategies.draft import Call
+    from simulator.strategies.calls import Call
     from simulator.strategies.plan import Group, Plan
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from simulator.admission import ADMISSIONS, Admission
 from simulator.config.policies import PolicySettings
@@ -23,6 +23,7 @@ from simulator.errors import InputError, Problem
 from simulator.predictors import PREDICTORS, Predictor
 from simulator.routers import ROUTERS, Router
 from simulator.schedulers import SCHEDULERS, Scheduler
+from simulator.settings import Settings
 from simulator.strategies import STRATEGIES, Strategy
 from workloads.batch import MAX_REQUESTS
 from workloads.kinds import AnyWorkload
@@ -39,16 +40,6 @@ MAX_BATCHED_TOKENS = 2**20
 MAX_REPLICAS = 20_000
 MAX_INT = 2**31 - 1
 MAX_SEED = 2**63 - 1
-
-
-class _Settings(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
 
 
 class SchedulerSettings(PolicySettings):
@@ -75,7 +66,7 @@ class AdmissionSettings(PolicySettings):
     default = "none"
 
 
-class KvCompression(_Settings):
+class KvCompression(Settings):
     """A budget for the KV cache of each decoding request, in tokens or as a part, as of R-KV.
 
     What it does to answers is the quality model's business.
@@ -97,7 +88,7 @@ class KvCompression(_Settings):
         return self
 
 
-class EngineSettings(_Settings):
+class EngineSettings(Settings):
     """Options of each replica's engine, under vLLM's names; the preset gives what is left out."""
 
     preset: Literal["vllm-0.11", "vllm-0.33"] = DEFAULT_PRESET
@@ -155,7 +146,7 @@ class EngineSettings(_Settings):
     """Cut the KV cache of long requests to a budget."""
 
 
-class PoolSettings(_Settings):
+class PoolSettings(Settings):
     """Replicas of one model with one configuration."""
 
     model: str = Field(min_length=1)
@@ -204,7 +195,7 @@ class StrategySettings(PolicySettings):
     default = "single"
 
 
-class Measure(_Settings):
+class Measure(Settings):
     """Which part of the run the results describe, in seconds or in requests."""
 
     warmup_s: float | None = Field(None, ge=0)
@@ -240,7 +231,7 @@ class Measure(_Settings):
         return (self.warmup_requests or 0) + self.window_requests
 
 
-class Experiment(_Settings):
+class Experiment(Settings):
     """One experiment: what is served, by what, for which requests, and what is measured.
 
     Paths in it are absolute when it comes from `load_experiment`; otherwise they are relative to
@@ -261,7 +252,7 @@ class Experiment(_Settings):
     """Which requests are turned away at their arrival; they count against goodput."""
     strategy: StrategySettings = StrategySettings(kind="single")
     """How queries spend test-time compute (`ponder strategies`)."""
-    strategies: dict[str, StrategySettings] = {}
+    strategies: dict[str, StrategySettings] = Field(default_factory=dict)
     """The strategies of classes that have their own."""
     workload: AnyWorkload
     """The requests: drawn from laws, or read from a trace."""

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     ValidationError,
@@ -33,19 +31,10 @@ from simulator.quality.presets import (
     find_preset,
     presets,
 )
+from simulator.settings import Settings
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
-
-
-class QualitySettings(_Settings):
+class QualitySettings(Settings):
     """How often a model is right. May be written as just the name of a preset.
 
     Give one of preset, curve and accuracy; what else is given replaces the preset's.
@@ -120,7 +109,7 @@ class QualitySettings(_Settings):
         return QualityModel(**(vars(base) | given)).lossy(self.retained)
 
 
-class PoolQuality(_Settings):
+class PoolQuality(Settings):
     """How often the model of a pool is right, by class of queries.
 
     May be written as the quality of all classes alone.
@@ -128,7 +117,7 @@ class PoolQuality(_Settings):
 
     default: QualitySettings | None = None
     """Of classes that `classes` does not name."""
-    classes: dict[str, QualitySettings] = {}
+    classes: dict[str, QualitySettings] = Field(default_factory=dict)
     """By the name of the class."""
 
     @model_validator(mode="before")

@@ -10,27 +10,18 @@ from importlib.resources import files
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from simulator.core_yaml import CoreLoader
 from simulator.errors import InputError
 from simulator.quality.curve import AccuracyCurve
 from simulator.quality.model import QualityModel
+from simulator.settings import Settings
 
 MAX_TOKENS = 1e9
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
-
-
-class CurveSettings(_Section):
+class CurveSettings(Settings):
     """acc(t) = [f + (A - f) / (1 + (t0 / (t - s))^k)] * exp(-(t / t1)^m), t in thinking tokens."""
 
     floor: float = Field(0.0, ge=0, le=1)
@@ -67,7 +58,7 @@ class CurveSettings(_Section):
         )
 
 
-class Vote(_Section):
+class Vote(Settings):
     """A measured vote of k attempts: accuracies in [0, 1]."""
 
     k: int = Field(ge=1, le=100_000)
@@ -75,7 +66,7 @@ class Vote(_Section):
     source: str
 
 
-class BenchmarkPreset(_Section):
+class BenchmarkPreset(Settings):
     """One model on one set of problems."""
 
     curve: CurveSettings | None = None
@@ -100,7 +91,7 @@ class BenchmarkPreset(_Section):
     """Shortest and longest of them; beyond, the curve extrapolates."""
     rmse_points: float | None = Field(None, ge=0)
     """Of the fit, in percentage points."""
-    standard_errors: dict[str, float | None] = {}
+    standard_errors: dict[str, float | None] = Field(default_factory=dict)
     """Of the fitted parameters; empty where the points do not tell it."""
     votes: tuple[Vote, ...] = ()
     """Measured votes, to compare with."""
@@ -123,7 +114,7 @@ class BenchmarkPreset(_Section):
         return QualityModel(curve, self.rho, self.dominant_share, self.reference_tokens)
 
 
-class QualityPreset(_Section):
+class QualityPreset(Settings):
     """A model and the sets of problems it was measured on."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from simulator.errors import InputError, Problem
 from simulator.strategies.base import STRATEGIES, Call, Draft, Strategy
-from simulator.strategies.budget import check_room
+from simulator.strategies.budget import cut
 
 _CAPS = 64  # budgets that are compared, evenly spaced in their logarithm
 
@@ -77,22 +77,14 @@ class AdaptiveBudget(Strategy):
             message = f"class {name} says not what a right answer is worth: give value_usd"
             raise InputError(Problem(message, field="strategy"))
         hard = Labels(self.hard_above, self.easy_called_hard, self.hard_called_easy).of(draft)
-        natural, answer = draft.lengths(0)
-        check_room(draft, answer)
+        natural = draft.lengths(0)[0]
         cap = np.zeros(len(draft), dtype=np.int64)
         for class_id in np.unique(queries.class_id):
             for label in (False, True):
                 group = (queries.class_id == class_id) & (hard == label)
                 if group.any():
                     cap[group] = self.best_cap(draft, group, natural, float(value[group][0]))
-        given = np.minimum(natural, cap)
-        return draft.ask(
-            draft.own,
-            given,
-            answer,
-            answers=draft.answers(0, given),
-            pool=draft.any_pool(self.pool),
-        )
+        return cut(draft, np.minimum(natural, cap), self.pool)
 
     def best_cap(
         self, draft: Draft, group: NDArray[np.bool_], natural: NDArray[np.int64], value: float

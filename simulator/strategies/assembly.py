@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from simulator.prefix import PromptSegments
-from simulator.strategies.draft import Call
+from simulator.strategies.calls import Call
 from simulator.strategies.prompts import Column
 
 _AFTER = 1 << 20  # more segments than any prompt that a workload draws

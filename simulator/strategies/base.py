@@ -11,7 +11,8 @@ from pydantic import Field
 
 from simulator.policy import Policy
 from simulator.registry import Registry
-from simulator.strategies.draft import Call, Draft
+from simulator.strategies.calls import Call
+from simulator.strategies.draft import Draft
 from simulator.strategies.query import Query
 
 Answering = Generator[simpy.Event, Any, int]

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from simulator.quality import NOBODY
-from simulator.strategies.base import STRATEGIES, Answering, Call, Draft, Query
+from simulator.strategies.base import STRATEGIES, Call, Draft
 from simulator.strategies.prompts import choose
-from simulator.strategies.query import Request
-from simulator.strategies.steps import Chains, StepSearch
+from simulator.strategies.steps import Chains, Search, StepSearch
 from simulator.strategies.verdicts import Verdict
-
-
-class Levels(NamedTuple):
-    """Steps and verdicts of each depth, and the answer."""
-
-    steps: list[list[Call]]
-    verdicts: list[list[Verdict]]
-    final: Call
 
 
 @STRATEGIES.register("beam_search")
@@ -44,7 +34,7 @@ class BeamSearch(StepSearch):
     branches: Annotated[int, Field(ge=1, le=64)] = 4
     """Next steps of each."""
 
-    def plan(self, draft: Draft) -> Levels:
+    def plan(self, draft: Draft) -> Search:
         """All steps of all depths; which ones they go on from follows from the scores."""
         chains = Chains(self, draft)
         kept = [draft.own] * self.width
@@ -70,21 +60,4 @@ class BeamSearch(StepSearch):
             levels.append([call for call, *_ in grown])
             verdicts.append([verdict for _, verdict, *_ in grown])
         final = chains.finish(kept[0], sound[0], chains.steps)
-        return Levels(levels, verdicts, final)
-
-    def answer(self, query: Query, plan: Levels) -> Answering:
-        """Depth by depth; then the best chain answers."""
-        for steps, verdicts in zip(plan.steps, plan.verdicts, strict=True):
-            if not query.has(steps[0]):
-                break
-            sent = query.send_all(steps)
-            yield query.all(sent)
-            if not all(request.completed for request in sent):
-                return NOBODY
-            asked = [verdict.ask(query) for verdict in verdicts]
-            yield query.all(asked)
-            if not all(each.completed for each in asked if isinstance(each, Request)):
-                return NOBODY  # what the reward model could not read, nobody can go on from
-        final = query.send(plan.final)
-        yield final
-        return final.answer
+        return Search(levels, verdicts, final)

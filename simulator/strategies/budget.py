@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from simulator.errors import InputError, Problem
@@ -42,16 +43,16 @@ class Budget(Strategy):
         if (least > most).any():
             message = "is above max_thinking_tokens"
             raise InputError(Problem(message, field="strategy.min_thinking_tokens"))
-        natural, answer = draft.lengths(0)
-        check_room(draft, answer)
-        given = np.clip(natural, least, most).astype(np.int64)
-        return draft.ask(
-            draft.own,
-            given,
-            answer,
-            answers=draft.answers(0, given),
-            pool=draft.any_pool(self.pool),
-        )
+        natural = draft.lengths(0)[0]
+        return cut(draft, np.clip(natural, least, most).astype(np.int64), self.pool)
+
+
+def cut(draft: Draft, given_tokens: NDArray[np.int64], pool: str | None) -> Call:
+    """Plan attempt 0 with so much thinking (int64[n]), and the answer that it comes to."""
+    answer = draft.lengths(0)[1]
+    check_room(draft, answer)
+    said = draft.answers(0, given_tokens)
+    return draft.ask(draft.own, given_tokens, answer, answers=said, pool=draft.any_pool(pool))
 
 
 def check_room(draft: Draft, answer_tokens: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from simulator.strategies.adaptive_budget import Labels
 from simulator.strategies.base import STRATEGIES, Call, Draft, Strategy
-from simulator.strategies.budget import check_room
+from simulator.strategies.budget import cut
 
 
 @STRATEGIES.register("hybrid")
@@ -34,15 +34,6 @@ class Hybrid(Strategy):
     def plan(self, draft: Draft) -> Call:
         """The attempt that the workload drew, or its answer alone."""
         hard = Labels(self.hard_above, self.easy_called_hard, self.hard_called_easy).of(draft)
-        natural, answer = draft.lengths(0)
-        check_room(draft, answer)
-        given = np.where(hard, natural, 0)
         for pool in draft.pools if self.pool is None else [self.pool]:
             draft.check_answers_at_once(~hard, draft.pool(pool, "pool"))
-        return draft.ask(
-            draft.own,
-            given,
-            answer,
-            answers=draft.answers(0, given),
-            pool=draft.any_pool(self.pool),
-        )
+        return cut(draft, np.where(hard, draft.lengths(0)[0], 0), self.pool)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +18,8 @@ from simulator.quality import NOBODY
 from simulator.quality.judge import Judge
 from simulator.strategies.assembly import own_segments, segments_of
 from simulator.strategies.base import Strategy
-from simulator.strategies.draft import Call, Draft, Queries
+from simulator.strategies.calls import Call
+from simulator.strategies.draft import Draft, Queries
 from simulator.strategies.prompts import Column
 from workloads.batch import RequestBatch, Sessions
 
@@ -99,11 +102,11 @@ def plan_requests(
     drafts, plans = [], []
     members = [np.flatnonzero(group == number) for number in range(len(used))]
     for strategy, rows in zip(used, members, strict=True):
-        if strategy.compares_answers and judge is None:
-            raise InputError(Problem(_UNJUDGED, field="strategy"))
         place[rows] = np.arange(len(rows))
         draft = _draft(queries, rows, lengths, pools, judge, seed, next_segment)
-        with blaming("strategy", strategy):
+        with _written_at(strategy, strategies), blaming("strategy", strategy):
+            if strategy.compares_answers and judge is None:
+                raise InputError(Problem(_UNJUDGED, field="strategy"))
             plans.append(strategy.plan(draft))
         if not draft.calls:
             raise blame("strategy", strategy, ValueError("it plans no request"))
@@ -165,6 +168,22 @@ def plan_requests(
         place=place,
         judged=judge is not None,
     )
+
+
+@contextmanager
+def _written_at(strategy: Strategy, strategies: Mapping[str, Strategy]) -> Iterator[None]:
+    """Problems of a class's own strategy are at `strategies.<class>`, not at `strategy`."""
+    try:
+        yield
+    except InputError as error:
+        own = [f"strategies.{name}" for name, each in strategies.items() if each is strategy]
+        if not own:
+            raise
+        problems = [
+            replace(each, field=each.field and re.sub(r"^strategy\b", own[0], each.field))
+            for each in error.problems
+        ]
+        raise InputError(problems) from None
 
 
 def _check(queries: RequestBatch, strategies: Mapping[str, Strategy]) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 import simpy
 
 from simulator.quality import NOBODY
-from simulator.strategies.draft import Call
+from simulator.strategies.calls import Call
 
 
 class Request(simpy.Event):

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from simulator.quality import CORRECT, AttemptLuck
+from simulator.quality import CORRECT, NOBODY, AttemptLuck
 from simulator.quality.verifiers import OutcomeVerifier, ProcessVerifier
-from simulator.strategies.base import Strategy
-from simulator.strategies.draft import Call, Draft, Sealed, Where
+from simulator.strategies.base import Answering, Query, Strategy
+from simulator.strategies.calls import Call, Sealed, Where
+from simulator.strategies.draft import Draft
 from simulator.strategies.prompts import Column, Prompt
+from simulator.strategies.query import Request
 from simulator.strategies.verdicts import Verdict
 from workloads.batch import MAX_TOKENS
+
+
+class Search(NamedTuple):
+    """Rounds of steps that are sent together, the verdicts on them, and the answer at the end."""
+
+    steps: list[list[Call]]
+    verdicts: list[list[Verdict]]
+    final: Call
 
 
 @dataclass(eq=False)
@@ -53,6 +63,23 @@ class StepSearch(Strategy):
     ] = 0.0
 
     pool: Annotated[str | None, Field(description="Pool that thinks; None: the first.")] = None
+
+    def answer(self, query: Query, plan: Search) -> Answering:
+        """Round by round, as far as this query goes; then the best chain answers."""
+        for steps, verdicts in zip(plan.steps, plan.verdicts, strict=True):
+            if not query.has(steps[0]):
+                break
+            sent = query.send_all(steps)
+            yield query.all(sent)
+            if not all(request.completed for request in sent):
+                return NOBODY
+            asked = [verdict.ask(query) for verdict in verdicts]
+            yield query.all(asked)
+            if not all(each.completed for each in asked if isinstance(each, Request)):
+                return NOBODY  # what the reward model could not read, nobody can go on from
+        final = query.send(plan.final)
+        yield final
+        return final.answer
 
 
 class Chains:

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from simulator.quality import NOBODY
-from simulator.strategies.base import STRATEGIES, Answering, Call, Draft, Query
+from simulator.strategies.base import STRATEGIES, Call, Draft
 from simulator.strategies.prompts import choose
-from simulator.strategies.query import Request
-from simulator.strategies.steps import Chains, StepSearch
+from simulator.strategies.steps import Chains, Search, StepSearch
 from simulator.strategies.verdicts import Verdict
-
-
-class Expansions(NamedTuple):
-    """Steps and verdicts of each expansion, and the answer."""
-
-    steps: list[list[Call]]
-    verdicts: list[list[Verdict]]
-    final: Call
 
 
 @STRATEGIES.register("tree_search")
@@ -49,7 +39,7 @@ class TreeSearch(StepSearch):
     exploration: Annotated[float, Field(ge=0.0)] = 0.5
     """Weight of what has hardly been tried."""
 
-    def plan(self, draft: Draft) -> Expansions:
+    def plan(self, draft: Draft) -> Search:
         """All expansions; which leaves they grow from follows from the scores."""
         chains = Chains(self, draft)
         n, rows = len(draft), np.arange(len(draft))
@@ -88,21 +78,4 @@ class TreeSearch(StepSearch):
             verdicts.append([verdict for _, verdict, *_ in made])
         chosen = np.where(searching, np.argmax(score, axis=0), chosen)
         final = chains.finish(choose(transcripts, chosen), sound[chosen, rows], depth[chosen, rows])
-        return Expansions(steps, verdicts, final)
-
-    def answer(self, query: Query, plan: Expansions) -> Answering:
-        """Expansion by expansion; then the best chain answers."""
-        for steps, verdicts in zip(plan.steps, plan.verdicts, strict=True):
-            if not query.has(steps[0]):
-                break
-            sent = query.send_all(steps)
-            yield query.all(sent)
-            if not all(request.completed for request in sent):
-                return NOBODY
-            asked = [verdict.ask(query) for verdict in verdicts]
-            yield query.all(asked)
-            if not all(each.completed for each in asked if isinstance(each, Request)):
-                return NOBODY  # what the reward model could not read, nobody can go on from
-        final = query.send(plan.final)
-        yield final
-        return final.answer
+        return Search(steps, verdicts, final)

@@ -11,7 +11,8 @@ import simpy
 from numpy.typing import NDArray
 
 from simulator.quality.verifiers import OutcomeVerifier, ProcessVerifier
-from simulator.strategies.draft import Call, Draft, Sealed, Where
+from simulator.strategies.calls import Call, Sealed, Where
+from simulator.strategies.draft import Draft
 from simulator.strategies.prompts import Prompt
 from simulator.strategies.query import Query, Request
 

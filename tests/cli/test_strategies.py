@@ -46,6 +46,12 @@ VOTE = "strategy={kind: majority_vote, samples: 3}"
             "pools.reasoning.quality",
             "without thinking its model solves nothing",
         ),
+        (
+            [QUALITY, "strategies={default: {kind: best_of_n, verifier_pool: judge}}"],
+            "strategies.default.verifier_pool",
+            "there is no pool 'judge'",
+        ),
+        (["strategies={default: majority_vote}"], "strategies.default", "nobody knows here"),
         ([QUALITY, "strategies={chat: single}"], "strategies", "there is no class 'chat'"),
         ([QUALITY, "strategy=hybrid"], "workload", "does not say how difficult"),
         (
